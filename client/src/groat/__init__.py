@@ -1,0 +1,58 @@
+"""The client of Groat, the credit ledger for AI applications.
+
+    from groat import Groat
+
+    with Groat() as meter:
+        receipt = meter.charge(
+            "user@example.com",
+            action="ai_chat_message",
+            model="claude-3-5-sonnet",
+            input_tokens=1000,
+            output_tokens=500,
+            idempotency_key=message_id,
+        )
+
+What is exported here is the whole public interface; every other module is private.
+"""
+
+from ._answers import Balance, Estimate, Price, Receipt, Refusal
+from ._client import AsyncGroat, Groat
+from ._errors import (
+    APIError,
+    Busy,
+    Forbidden,
+    GroatError,
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidRequest,
+    NoAnswer,
+    OutcomeUnknown,
+    Unauthorized,
+    UnknownUser,
+)
+from ._requests import ExternalId, Usage
+from ._version import __version__
+
+__all__ = [
+    "APIError",
+    "AsyncGroat",
+    "Balance",
+    "Busy",
+    "Estimate",
+    "ExternalId",
+    "Forbidden",
+    "Groat",
+    "GroatError",
+    "IdempotencyConflict",
+    "InsufficientCredits",
+    "InvalidRequest",
+    "NoAnswer",
+    "OutcomeUnknown",
+    "Price",
+    "Receipt",
+    "Refusal",
+    "Unauthorized",
+    "UnknownUser",
+    "Usage",
+    "__version__",
+]

@@ -1,0 +1,1 @@
+"""Groat: the credit ledger and monitor for AI applications."""

@@ -1,0 +1,250 @@
+"""What statements return: one frozen dataclass a result, field by column name. Amounts are credits unless said otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One row of charge_batch. The columns of the event are null where nothing was booked, now or earlier."""
+
+    ordinal: int
+    outcome: str
+    event_id: int | None
+    created_at: datetime | None
+    credits_charged: Decimal | None
+    api_cost: Decimal | None
+    credits_per_dollar: Decimal | None
+    multiplier: Decimal | None
+    cost_source: str | None
+    price_id: int | None
+    balance: Decimal | None
+    available: Decimal | None
+    version: int | None
+    next_reset_at: datetime | None
+    instant: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ActionName:
+    """The name of an action type."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookVersion:
+    """The price book's version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What all services on a ledger share."""
+
+    default_allowance: Decimal
+    create_users: bool
+    strict_action_types: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """One user, with the balance where the user has one (users in demo mode have none)."""
+
+    id: int
+    email: str
+    full_name: str | None
+    external_id: str | None
+    demo_mode: bool
+    is_admin: bool
+    time_zone: str
+    created_at: datetime
+    current_balance: Decimal | None
+    monthly_allowance: Decimal | None
+    current_month_consumed: Decimal | None
+    total_consumed: Decimal | None
+    overdraft_limit: Decimal | None
+    held: Decimal | None
+    available: Decimal | None
+    next_reset_at: datetime | None
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserId:
+    """The id of a user found by what a request called it; null where nobody is called that."""
+
+    user_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One usage event as its user or an administrator sees it. `api_cost` is in USD."""
+
+    id: int
+    timestamp: datetime
+    recorded_at: datetime
+    action_type: str
+    credits: Decimal
+    api_cost: Decimal | None
+    description: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    quantity: Decimal | None
+    model: str | None
+    provider: str | None
+    balance_after: Decimal
+    session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An access token, without the token."""
+
+    id: int
+    user_id: int | None
+    email: str | None
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """Whom a presented token stands for. `is_admin` is read from the users table at this very request."""
+
+    token_id: int
+    user_id: int | None
+    is_admin: bool
+    scopes: list[str]
+    is_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewRow:
+    """Totals of a window: of one action type or, with `action_type` null, of all. `total_api_cost_dollars` is in USD."""
+
+    action_type: str | None
+    event_count: int
+    total_credits: Decimal
+    total_api_cost_dollars: Decimal
+    active_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserActionUsage:
+    """What one user used of one action type in a window."""
+
+    action_type: str
+    event_count: int
+    total_credits: Decimal
+    total_api_cost_dollars: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ActionUsage:
+    """What one action type came to in a window."""
+
+    action_type: str
+    event_count: int
+    total_credits: Decimal
+    total_api_cost_dollars: Decimal
+    avg_per_event: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRow:
+    """One user's balance in a list. `sort_number` and `sort_text` place it there; `total` counts the whole list."""
+
+    user_id: int
+    email: str
+    full_name: str | None
+    current_balance: Decimal
+    monthly_allowance: Decimal
+    current_month_consumed: Decimal
+    total_consumed: Decimal
+    next_reset_at: datetime
+    sort_number: Decimal
+    sort_text: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One of the users who consumed most in a window."""
+
+    rank: int
+    user_id: int
+    email: str
+    full_name: str | None
+    events: int
+    total_credits: Decimal
+    total_api_cost_dollars: Decimal
+    share_percent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """One UTC day of a window."""
+
+    date: date
+    events: int
+    total_credits: Decimal
+    unique_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityRow:
+    """One event in a list over all users."""
+
+    id: int
+    email: str
+    action_type: str
+    credits: Decimal
+    description: str | None
+    model: str | None
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CostValidation:
+    """Charges against costs of one action type. `difference` is 0 where no margin is taken."""
+
+    action_type: str
+    total_credits_charged: Decimal
+    expected_credits_from_api: Decimal
+    difference: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class QuickStat:
+    """One figure of the quick stats."""
+
+    metric: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a check found: whom it concerns and what is wrong."""
+
+    subject: str
+    finding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A count."""
+
+    count: int

@@ -1,0 +1,195 @@
+"""Connections to the ledger's PostgreSQL: pools for the service, a session for scripts, and what its errors mean.
+
+Two pools, so that admin reads never starve charges: `write()` for whatever moves credits, `read()` for reports, read-only
+and with a statement timeout. Connections are in autocommit: a statement is a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from groat_server.errors import Busy, CannotStart, Conflict, GroatError
+from groat_server.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+WRITE_CONNECTIONS_MAX = 8
+READ_CONNECTIONS_MAX = 4
+READ_TIMEOUT = "30s"
+_POOL_WAIT_SECONDS = 5.0
+_OLDEST_SERVER, _NEWEST_SERVER = 15, 18
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the ledger is: a `postgresql://` URL and the schema of its tables."""
+
+    url: str
+    schema: str = "public"
+
+    def options(self, *extra: str) -> str:
+        """Server settings for a connection: its schema first, and UTC."""
+        settings = (f"search_path={self.schema},pg_temp", "timezone=UTC", *extra)
+        return " ".join(f"-c {setting}" for setting in settings)
+
+
+class Database:
+    """The pools of one process. An async context manager: open inside, closed after."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._writes = self._pool(WRITE_CONNECTIONS_MAX, "groat", address.options())
+        self._reads = self._pool(
+            READ_CONNECTIONS_MAX,
+            "groat reports",
+            address.options(f"statement_timeout={READ_TIMEOUT}", "default_transaction_read_only=on"),
+        )
+
+    def _pool(self, size: int, name: str, options: str) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool(
+            self.address.url,
+            kwargs={"autocommit": True, "application_name": name, "options": options},
+            configure=_configure,
+            min_size=0,
+            max_size=size,
+            timeout=_POOL_WAIT_SECONDS,
+            open=False,
+        )
+
+    async def __aenter__(self) -> Database:
+        await self._writes.open()
+        await self._reads.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reads.close()
+        await self._writes.close()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        """Lend a connection for what changes the ledger."""
+        with translated_errors():
+            async with self._writes.connection() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """Lend a read-only connection whose statements end after READ_TIMEOUT."""
+        with translated_errors():
+            async with self._reads.connection() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Lend a read-only connection all of whose statements see one instant."""
+        async with self.read() as connection:
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield connection
+            finally:
+                await connection.rollback()
+
+
+async def _configure(connection: Connection) -> None:
+    set_json_loads(partial(json.loads, parse_float=Decimal), connection)
+
+
+class translated_errors:  # noqa: N801 - reads as what it does, like contextlib's own
+    """A context in which errors of the database that mean something to the caller become GroatErrors."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise the error's meaning in its place, where it has one."""
+        meaning = _meaning(error)
+        if meaning is not None:
+            raise meaning from error
+
+
+_RETRY = {"Retry-After": "1"}
+
+
+def _meaning(error: BaseException | None) -> GroatError | None:
+    match error:
+        case pg.UniqueViolation(diag=diag) if diag.constraint_name == "user_emails_pkey":
+            return Conflict("Another user has this e-mail address.", code="email_taken")
+        case pg.UniqueViolation(diag=diag) if diag.constraint_name == "user_external_ids_pkey":
+            return Conflict("Another user has this external id.", code="external_id_taken")
+        case psycopg.Error(sqlstate="GR001"):
+            return Conflict(str(error.diag.message_primary), code="demo_mode_refused")
+        case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.QueryCanceled() | PoolTimeout():
+            return Busy("The ledger is busy; send the same request again.", headers=_RETRY)
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            return Busy(
+                "The connection to the database was lost, so what became of the request is unknown; send it again.",
+                code="outcome_unknown",
+                headers=_RETRY,
+            )
+    return None
+
+
+async def check_server(connection: Connection, *, provider_durability: bool = False) -> str:
+    """The server's version. Raises CannotStart where it is too old or new, or could lose what it has acknowledged."""
+    found = await connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE name IN"
+        " ('server_version', 'server_version_num', 'fsync', 'full_page_writes')"
+    )
+    settings = dict(await found.fetchall())
+    major = int(settings["server_version_num"]) // 10_000
+    if not _OLDEST_SERVER <= major <= _NEWEST_SERVER:
+        raise CannotStart(
+            f"The server is PostgreSQL {settings['server_version']}; Groat runs on {_OLDEST_SERVER} to {_NEWEST_SERVER}."
+        )
+    weak = [name for name in ("fsync", "full_page_writes") if settings[name] != "on"]
+    if weak and not provider_durability:
+        raise CannotStart(
+            f"The server has {' and '.join(weak)} off, so a power cut could lose acknowledged charges. Turn it on, or set "
+            "GROAT_DURABILITY=provider if your provider guarantees durability in another way."
+        )
+    return str(settings["server_version"])
+
+
+@asynccontextmanager
+async def get_async_session() -> AsyncIterator[AsyncSession]:
+    """Open a SQLAlchemy session for a script, on DATABASE_URL or else the embedded server, which it starts if need be.
+
+    It has an engine of its own, so that a script may call `asyncio.run` more than once.
+    """
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415 - a second; only scripts need it
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
+    with ledger_address(read_settings()) as address:
+        engine = create_async_engine(address.url, poolclass=NullPool, connect_args={"options": address.options()})
+        try:
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                yield session
+        finally:
+            await engine.dispose()
+
+
+@contextmanager
+def ledger_address(settings: Settings) -> Iterator[Address]:
+    """Say where the ledger is; the embedded server runs for as long as the context lasts."""
+    if settings.database_url is not None:
+        yield Address(settings.database_url, settings.schema)
+        return
+    from groat_server import embedded  # noqa: PLC0415 - only where it is used
+
+    with embedded.hold(settings.data_dir) as server:
+        yield Address(server.socket_url, settings.schema)

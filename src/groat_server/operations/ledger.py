@@ -1,0 +1,74 @@
+"""What a process needs to work on a ledger: its connections, and what it remembers of the price book."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from groat_server.core.price_book import PriceBook
+from groat_server.core.rows import BookVersion
+from groat_server.database import Address, Connection, Database, check_server
+from groat_server.errors import CannotStart
+from groat_server.migrations import is_current
+from groat_server.operations import prices
+from groat_server.sql import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from groat_server.core.price_book import PriceVersion
+
+_BOOK_VERSION = Statement("prices/book_version", BookVersion)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """One process's view of the ledger. The price book and the action types are copies that the database checks."""
+
+    database: Database
+    server_version: str = ""
+    action_types: set[str] = field(default_factory=set)
+    _book: PriceBook | None = None
+    _versions: dict[int, PriceVersion] = field(default_factory=dict)
+
+    async def book(self) -> PriceBook:
+        """Return the price book as last read."""
+        return self._book or await self.reload_book()
+
+    async def current_book(self) -> PriceBook:
+        """Return the price book as it is now; read anew only where it has changed."""
+        async with self.database.read() as connection:
+            current = await _BOOK_VERSION.one(connection)
+        book = await self.book()
+        return book if book.version == current.version else await self.reload_book()
+
+    async def reload_book(self) -> PriceBook:
+        """Read the price book anew: the database has said that ours is stale."""
+        async with self.database.write() as connection:
+            self._book = await prices.load_book(connection)
+        self._versions = {version.id: version for version in self._book.versions}
+        return self._book
+
+    async def price_version(self, price_id: int | None) -> PriceVersion | None:
+        """Return the price version that a charge has pinned; read anew where a newer book made it."""
+        if price_id is None:
+            return None
+        if price_id not in self._versions:
+            await self.reload_book()
+        return self._versions[price_id]
+
+
+@asynccontextmanager
+async def open_ledger(address: Address, *, provider_durability: bool = False) -> AsyncIterator[Ledger]:
+    """Open the ledger at `address`. Raises CannotStart where the server or its schema are not what this version needs."""
+    async with Database(address) as database:
+        async with database.write() as connection:
+            version = await check_server(connection, provider_durability=provider_durability)
+            await _check_schema(connection, address.schema)
+        yield Ledger(database, version)
+
+
+async def _check_schema(connection: Connection, schema: str) -> None:
+    if not await is_current(connection, schema):
+        raise CannotStart("The database does not have the schema of this version of Groat: run `groat db migrate`.")

@@ -1,0 +1,204 @@
+"""Charging: usage in, receipts out. Batch is the primitive; one charge is a batch of one.
+
+The price is worked out here, in memory; whether it is still in force, whether the key is new and whether the credits
+suffice is decided by `charge_batch` in the database, under the balances' locks, in one round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from psycopg import DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError
+from psycopg.errors import LockNotAvailable
+from psycopg.types.json import Jsonb
+
+from groat_server.core.outcomes import Outcome
+from groat_server.core.price_book import earlier, later
+from groat_server.core.pricing import Charge, Unpriceable, price
+from groat_server.core.rows import ActionName, ChargeRow
+from groat_server.errors import Busy
+from groat_server.sql import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from groat_server.core.price_book import PriceBook, PriceVersion
+    from groat_server.core.pricing import CostSource
+    from groat_server.core.usage import Usage
+    from groat_server.database import Connection
+    from groat_server.operations.ledger import Ledger
+
+BATCH_MAX = 1000
+_PRICING_ATTEMPTS = 5
+_ROUTE = 0  # plain PostgreSQL is one shard
+
+_CHARGE_BATCH = Statement("usage/charge_batch", ChargeRow)
+_CHARGE_BATCH_AT = Statement("usage/charge_batch_at", ChargeRow)
+_REGISTER_ACTION_TYPES = Statement("usage/register_action_types", ActionName)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one charge.
+
+    `charge` is what it cost, from the event's stored columns, where one was booked now or earlier; otherwise what it would
+    cost, or None where it has no price. `version` is the price version behind it, if there is one.
+    """
+
+    outcome: Outcome
+    usage: Usage
+    charge: Charge | None
+    version: PriceVersion | None
+    row: ChargeRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one usage would cost, and the price version behind it, if there is one."""
+
+    charge: Charge
+    version: PriceVersion | None
+
+
+async def charge(ledger: Ledger, usages: Sequence[Usage], *, at: datetime | None = None) -> list[Receipt]:
+    """Charge each usage, in order, each key once; one receipt an input, in order. Durable once it returns.
+
+    `at` is the instant of the call, for tests and sample data; absent, it is the database's clock. A usage that errs in
+    a way nobody foresaw harms none of the others: the batch is taken in halves until it stands alone.
+    """
+    known = await register_action_types(ledger, {usage.action_type for usage in usages})
+    async with ledger.database.write() as connection:
+        return await _charge(ledger, connection, usages, known, at)
+
+
+async def estimate(ledger: Ledger, usage: Usage) -> Quote | Unpriceable:
+    """Price one usage without charging it, by the local clock."""
+    book = await ledger.current_book()
+    priced = price(usage, book, usage.occurred_at or datetime.now(UTC))
+    if isinstance(priced, Unpriceable):
+        return priced
+    return Quote(priced, await ledger.price_version(priced.price_id))
+
+
+async def register_action_types(ledger: Ledger, names: set[str]) -> set[str]:
+    """Return those of `names` that may be charged, new ones registered on the way."""
+    missing = names - ledger.action_types
+    # Twice: a name that another process registers at the same moment is seen by the second look.
+    for _ in range(2):
+        if not missing:
+            break
+        async with ledger.database.write() as connection:
+            registered = await _REGISTER_ACTION_TYPES.all(connection, names=sorted(missing))
+        ledger.action_types.update(row.name for row in registered)
+        missing = names - ledger.action_types
+    return names - missing
+
+
+async def _charge(
+    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
+) -> list[Receipt]:
+    try:
+        return await _charge_priced(ledger, connection, usages, known, at)
+    except (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError):
+        if len(usages) == 1:
+            _log.exception("a charge could not be stored")
+            return [Receipt(Outcome.FAILED, usages[0], None, None, None)]
+        middle = len(usages) // 2
+        first = await _charge(ledger, connection, usages[:middle], known, at)
+        return first + await _charge(ledger, connection, usages[middle:], known, at)
+
+
+async def _charge_priced(
+    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
+) -> list[Receipt]:
+    book = await ledger.book()
+    instant = at or datetime.now(UTC)
+    for _ in range(_PRICING_ATTEMPTS):
+        priced = [
+            price(usage, book, usage.occurred_at or instant)
+            if usage.action_type in known
+            else Unpriceable("unknown_action_type", "")
+            for usage in usages
+        ]
+        rows = await _call(connection, _arguments(usages, priced, book), at)
+        if not rows or rows[0].outcome != "stale_prices":
+            return [
+                await _receipt(ledger, usage, found, row) for usage, found, row in zip(usages, priced, rows, strict=True)
+            ]
+        book = await ledger.reload_book()
+        instant = rows[0].instant
+    raise Busy("Prices change faster than charges can be priced; send the same request again.")
+
+
+async def _call(connection: Connection, arguments: Mapping[str, object], at: datetime | None) -> list[ChargeRow]:
+    async def once(*, skip_locked: bool) -> list[ChargeRow]:
+        if at is not None:
+            return await _CHARGE_BATCH_AT.all(connection, at=at, skip_locked=skip_locked, **arguments)
+        return await _CHARGE_BATCH.all(connection, skip_locked=skip_locked, **arguments)
+
+    try:
+        return await once(skip_locked=False)
+    except LockNotAvailable:
+        # Somebody keeps a balance locked: its own user waits, all others proceed.
+        return await once(skip_locked=True)
+
+
+def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], book: PriceBook) -> dict[str, object]:
+    charges = [found if isinstance(found, Charge) else None for found in priced]
+    priced_from: datetime | None = None
+    priced_until: datetime | None = None
+    for usage, found in zip(usages, charges, strict=True):
+        if found is not None and usage.occurred_at is None:
+            priced_from = later(priced_from, found.valid_from)
+            priced_until = earlier(priced_until, found.valid_until)
+    return {
+        "route": _ROUTE,
+        "book_version": book.version,
+        "priced_from": priced_from,
+        "priced_until": priced_until,
+        "user_ids": [usage.user_id for usage in usages],
+        "keys": [usage.idempotency_key for usage in usages],
+        "actions": [usage.action_type for usage in usages],
+        "models": [usage.model for usage in usages],
+        "providers": [usage.provider for usage in usages],
+        "inputs": [usage.input_tokens for usage in usages],
+        "outputs": [usage.output_tokens for usage in usages],
+        "cache_reads": [usage.cache_read_tokens for usage in usages],
+        "cache_writes": [usage.cache_write_tokens for usage in usages],
+        "reasonings": [usage.reasoning_tokens for usage in usages],
+        "quantities": [usage.quantity for usage in usages],
+        "given_costs": [usage.api_cost for usage in usages],
+        "occurred": [usage.occurred_at for usage in usages],
+        "enforced": [usage.enforce for usage in usages],
+        "backfills": [usage.backfill for usage in usages],
+        "refusals": [None if isinstance(found, Charge) else found.code for found in priced],
+        "costs": [found and found.api_cost for found in charges],
+        "rates": [found and found.credits_per_dollar for found in charges],
+        "multipliers": [found and found.multiplier for found in charges],
+        "credits": [found and found.credits_charged for found in charges],
+        "sources": [found and found.cost_source for found in charges],
+        "prices": [found and found.price_id for found in charges],
+        "descriptions": [usage.description for usage in usages],
+        "sessions": [usage.session_id for usage in usages],
+        "metadatas": [None if usage.metadata is None else Jsonb(usage.metadata) for usage in usages],
+    }
+
+
+async def _receipt(ledger: Ledger, usage: Usage, priced: Charge | Unpriceable, row: ChargeRow) -> Receipt:
+    found = _stored_charge(row) or (priced if isinstance(priced, Charge) else None)
+    version = await ledger.price_version(found.price_id) if found else None
+    return Receipt(Outcome(row.outcome), usage, found, version, row)
+
+
+def _stored_charge(row: ChargeRow) -> Charge | None:
+    if row.credits_charged is None or row.credits_per_dollar is None or row.multiplier is None:
+        return None
+    source = cast("CostSource", row.cost_source)
+    return Charge(
+        row.credits_charged, row.api_cost, row.credits_per_dollar, row.multiplier, source, row.price_id, None, None
+    )

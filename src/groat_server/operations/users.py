@@ -1,0 +1,176 @@
+"""Users: who is meant, who is made, and what of them may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from groat_server.core.rows import Count, EventRow, LedgerSettings, UserId, UserRow
+from groat_server.core.text import normal_email
+from groat_server.errors import Conflict, NotFound
+from groat_server.sql import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from groat_server.database import Connection
+    from groat_server.operations.ledger import Ledger
+
+_RESOLVE = Statement("users/resolve", UserId)
+_CREATE = Statement("users/create", UserId)
+_ENSURE = Statement("users/ensure", UserId)
+_UPDATE = Statement("users/update", UserId)
+_SETTLE = Statement("users/settle", Count)
+_SET_ALLOWANCE = Statement("users/set_allowance", Count)
+_SHOW = Statement("users/show", UserRow)
+_LIST = Statement("users/list", UserRow)
+_EVENTS = Statement("users/events", EventRow)
+_SETTINGS = Statement("usage/settings", LedgerSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalId:
+    """The host application's own id of a user."""
+
+    external_id: str
+
+
+UserName = int | str | ExternalId
+"""What a request may call a user: the id, the e-mail address, or the application's own id."""
+
+
+async def find_users(ledger: Ledger, names: Sequence[UserName]) -> list[int | None]:
+    """Find the ids of the users called so, in order; None where nobody is.
+
+    With the ledger's setting `create_users`, unknown e-mail addresses become users on the way.
+    """
+    async with ledger.database.write() as connection:
+        found = await _resolve(connection, names)
+        unknown = sorted({name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)})
+        if unknown and (await _SETTINGS.one(connection)).create_users:
+            await ensure_users(connection, unknown)
+            found = await _resolve(connection, names)
+    return found
+
+
+async def find_user(ledger: Ledger, name: UserName) -> int:
+    """Find the id of the user called so. Raises NotFound (unknown_user)."""
+    (user_id,) = await find_users(ledger, [name])
+    if user_id is None:
+        raise NotFound("Nobody is known by this user id, e-mail address or external id.", code="unknown_user")
+    return user_id
+
+
+async def ensure_users(connection: Connection, emails: Sequence[str]) -> int:
+    """Create the users of these addresses who do not exist; returns how many there were."""
+    return len(await _ENSURE.all(connection, emails=[normal_email(email) for email in emails]))
+
+
+async def create_user(
+    ledger: Ledger,
+    email: str,
+    *,
+    full_name: str | None = None,
+    external_id: str | None = None,
+    demo_mode: bool = False,
+    is_admin: bool = False,
+    monthly_allowance: Decimal | None = None,
+    time_zone: str = "UTC",
+    created_at: datetime | None = None,
+) -> UserRow:
+    """Create a user, with a balance that opens with the allowance (absent: the default).
+
+    `created_at` anchors the periods; absent, it is now. Raises Conflict (email_taken, external_id_taken).
+    """
+    async with ledger.database.write() as connection:
+        created = await _CREATE.one(
+            connection,
+            email=normal_email(email),
+            full_name=full_name,
+            external_id=external_id,
+            demo_mode=demo_mode,
+            is_admin=is_admin,
+            monthly_allowance=monthly_allowance,
+            time_zone=time_zone,
+            created_at=created_at,
+        )
+        return await _SHOW.one(connection, user_id=created.user_id)
+
+
+async def show_user(ledger: Ledger, user_id: int) -> UserRow:
+    """Show a user as of now: what is due has happened. Raises NotFound (unknown_user)."""
+    async with ledger.database.write() as connection:
+        await _SETTLE.one(connection, user_id=user_id)
+        user = await _SHOW.maybe(connection, user_id=user_id)
+    if user is None:
+        raise NotFound("There is no such user.", code="unknown_user")
+    return user
+
+
+async def list_users(ledger: Ledger, *, after: int = 0, limit: int = 50, search: str | None = None) -> list[UserRow]:
+    """List users in order of their ids, from the one after `after`."""
+    async with ledger.database.read() as connection:
+        return await _LIST.all(connection, after=after, limit=limit, search=search)
+
+
+async def list_events(
+    ledger: Ledger, user_id: int, *, before: datetime | None = None, before_id: int | None = None, limit: int = 50
+) -> list[EventRow]:
+    """List a user's events, newest first, from the one before (`before`, `before_id`)."""
+    async with ledger.database.read() as connection:
+        return await _EVENTS.all(connection, user_id=user_id, before=before, before_id=before_id, limit=limit)
+
+
+async def update_user(
+    ledger: Ledger,
+    user_id: int,
+    *,
+    email: str | None = None,
+    full_name: str | None = None,
+    demo_mode: bool | None = None,
+    is_admin: bool | None = None,
+    time_zone: str | None = None,
+) -> None:
+    """Change what is given of a user; None leaves it as it is.
+
+    A new time zone counts from the next period on. Raises NotFound, and Conflict (demo_mode_refused) where a user with a
+    history is to enter demo mode.
+    """
+    async with ledger.database.write() as connection:
+        changed = await _UPDATE.maybe(
+            connection,
+            user_id=user_id,
+            email=None if email is None else normal_email(email),
+            full_name=full_name,
+            demo_mode=demo_mode,
+            is_admin=is_admin,
+            time_zone=time_zone,
+        )
+    if changed is None:
+        raise NotFound("There is no such user.", code="unknown_user")
+
+
+async def set_allowance(ledger: Ledger, user_id: int, allowance: Decimal, *, grant_now: bool, actor: str) -> None:
+    """Change a user's monthly allowance, in credits, from the next period on.
+
+    With `grant_now`, what it exceeds this period's granted allowance by is granted at once; nothing is clawed back.
+    Raises Conflict (demo_mode) for a user without a balance.
+    """
+    async with ledger.database.write() as connection:
+        changed = await _SET_ALLOWANCE.one(
+            connection, user_id=user_id, allowance=allowance, grant_now=grant_now, actor=actor
+        )
+    if not changed.count:
+        raise Conflict("A user in demo mode has no balance, so no allowance either.", code="demo_mode")
+
+
+async def _resolve(connection: Connection, names: Sequence[UserName]) -> list[int | None]:
+    found = await _RESOLVE.all(
+        connection,
+        ids=[name if isinstance(name, int) else None for name in names],
+        emails=[normal_email(name) if isinstance(name, str) else None for name in names],
+        external_ids=[name.external_id if isinstance(name, ExternalId) else None for name in names],
+    )
+    return [row.user_id for row in found]

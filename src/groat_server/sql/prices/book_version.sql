@@ -1,0 +1,2 @@
+-- The version that charges must have been priced under.
+SELECT version FROM price_book

@@ -1,0 +1,11 @@
+-- What user :user_id used by action type in the last :days days before :as_of (null: now).
+SELECT
+    action_type,
+    COUNT(*) AS event_count,
+    trim_scale(SUM(credits_charged)) AS total_credits,
+    COALESCE(trim_scale(SUM(api_cost)), 0) AS total_api_cost_dollars
+FROM credit_usage_events
+WHERE user_id = :user_id
+    AND created_at > coalesce(CAST(:as_of AS timestamptz), now()) - make_interval(days => CAST(:days AS integer))
+GROUP BY action_type
+ORDER BY total_credits DESC, action_type
