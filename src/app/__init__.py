@@ -1,0 +1,1 @@
+"""The import paths of the monitoring guide. Names only: everything is defined in `groat_server`."""

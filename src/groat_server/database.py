@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.adapt import Buffer, Loader
 from psycopg.types.json import set_json_loads
+from psycopg.types.numeric import DecimalDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from groat_server.core.credits import Amount
 from groat_server.errors import Busy, CannotStart, Conflict, GroatError
 from groat_server.settings import Settings, read_settings
 
@@ -107,6 +110,15 @@ class Database:
 
 async def _configure(connection: Connection) -> None:
     set_json_loads(partial(json.loads, parse_float=Decimal), connection)
+    connection.adapters.register_loader("numeric", _AmountLoader)
+    connection.adapters.register_dumper(Amount, DecimalDumper)
+
+
+class _AmountLoader(Loader):
+    """Makes numerics amounts, which print in plain notation."""
+
+    def load(self, data: Buffer) -> Amount:
+        return Amount(str(data, "ascii"))
 
 
 class translated_errors:  # noqa: N801 - reads as what it does, like contextlib's own

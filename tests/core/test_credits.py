@@ -71,6 +71,16 @@ def test_amounts_print_in_plain_notation(amount: str, text: str) -> None:
     assert format(trimmed(Decimal(amount)), "f") == text
 
 
+def test_an_amount_is_plain_wherever_it_becomes_text() -> None:
+    amount = trimmed(Decimal("5E-7"))
+    assert (str(amount), f"{amount}", f"{amount:.8f}", f"{amount!s:>10}") == (
+        "0.0000005",
+        "0.0000005",
+        "0.00000050",
+        " 0.0000005",
+    )
+
+
 @given(st.decimals(-(10**15), 10**15, places=12))
 def test_plain_text_reads_back_as_the_same_amount(amount: Decimal) -> None:
     text = plain(amount)

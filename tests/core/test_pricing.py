@@ -37,7 +37,7 @@ LAMP = Rates(input=Decimal(1), output=Decimal(2))
 DEARER = Rates(input=Decimal(2), output=Decimal(4))
 
 
-def use(  # a usage in one line
+def use(
     model: str | None = "lamp",
     input_tokens: int = 1000,
     output_tokens: int = 500,
@@ -169,261 +169,288 @@ def refused(usage: Usage, book: PriceBook, at: datetime = T) -> str:
     return found.code
 
 
-class TestCost:
-    def test_a_thousand_in_and_five_hundred_out_of_claude_3_5_sonnet(self) -> None:
-        charge = charged(use(), book_of(of_catalogue(1, SONNET)))
-        assert str(charge.api_cost) == "0.0105"
-        assert str(charge.credits_charged) == "0.105"
-        assert (charge.cost_source, charge.price_id) == ("model", 1)
-
-    def test_cached_tokens_are_parts_of_the_input(self) -> None:
-        charge = charged(use(input_tokens=10_000, cached=(8_000, 1_000)), book_of(of_catalogue(1, SONNET)))
-        assert str(charge.api_cost) == "0.01665"
-
-    def test_a_part_without_a_rate_costs_what_its_whole_costs(self) -> None:
-        book = book_of(of_catalogue(1))
-        parts = charged(use(cached=(800, 100), reasoning_tokens=400), book)
-        assert parts.api_cost == charged(use(), book).api_cost
-
-    def test_reasoning_tokens_may_have_a_rate_of_their_own(self) -> None:
-        rates = Rates(input=Decimal(1), output=Decimal(2), reasoning=Decimal(5))
-        charge = charged(use(reasoning_tokens=200), book_of(of_catalogue(1, rates)))
-        assert charge.api_cost == Decimal("0.0026")
-
-    def test_a_rate_of_zero_is_a_rate(self) -> None:
-        rates = Rates(input=Decimal(1), cache_read=Decimal(0))
-        charge = charged(use(cached=(1000, 0)), book_of(of_catalogue(1, rates)))
-        assert (charge.api_cost, charge.credits_charged, charge.cost_source) == (Decimal(0), Decimal(0), "model")
-
-    def test_a_request_may_cost_something_beside_its_tokens(self) -> None:
-        rates = Rates(input=Decimal(1), output=Decimal(2), request=Decimal("0.012"))
-        assert charged(use(), book_of(of_catalogue(1, rates))).api_cost == Decimal("0.014")
-
-    @pytest.mark.parametrize(("size", "dollars"), [(200_000, "0.2"), (200_001, "0.400002"), (500_001, "1.500003")])
-    def test_a_tier_prices_the_whole_call_once_its_threshold_is_exceeded(self, size: int, dollars: str) -> None:
-        rates = Rates(input=((0, Decimal(1)), (200_000, Decimal(2)), (500_000, Decimal(3))))
-        charge = charged(use(input_tokens=size, output_tokens=0), book_of(of_catalogue(1, rates)))
-        assert str(charge.api_cost) == dollars
-
-    def test_the_tier_of_every_kind_goes_by_the_input_tokens_with_the_cached_ones(self) -> None:
-        tiers = ((0, Decimal(1)), (1000, Decimal(10)))
-        rates = Rates(input=Decimal(0), output=tiers, cache_read=tiers)
-        book = book_of(of_catalogue(1, rates))
-        assert charged(use(input_tokens=1001, output_tokens=1, cached=(1001, 0)), book).api_cost == Decimal("0.01002")
-
-    @pytest.mark.parametrize("usage", [use(cached=(600, 401)), use(reasoning_tokens=501)])
-    def test_parts_that_exceed_their_whole_have_no_price(self, usage: Usage) -> None:
-        assert refused(usage, book_of(of_catalogue(1))) == "inconsistent_tokens"
-
-    def test_a_cost_beyond_a_million_dollars_has_no_price(self) -> None:
-        dear = Rates(input=Decimal(1000), output=Decimal("0.001"))
-        book = book_of(of_catalogue(1, dear))
-        assert charged(use(input_tokens=10**9, output_tokens=0), book).api_cost == Decimal(10) ** 6
-        assert refused(use(input_tokens=10**9, output_tokens=1), book) == "cost_out_of_bounds"
-        assert refused(use(api_cost=Decimal("1000000.01")), book) == "cost_out_of_bounds"
+def test_a_thousand_in_and_five_hundred_out_of_claude_3_5_sonnet() -> None:
+    charge = charged(use(), book_of(of_catalogue(1, SONNET)))
+    assert str(charge.api_cost) == "0.0105"
+    assert str(charge.credits_charged) == "0.105"
+    assert (charge.cost_source, charge.price_id) == ("model", 1)
 
 
-class TestPrecedence:
-    def test_an_action_with_a_flat_price_costs_that_whatever_the_model(self) -> None:
-        action = of_action(7, ActionPrice(credits_per_use=Decimal(2)), multiplier="3")
-        charge = charged(use(), book_of(of_catalogue(1), action, multiplier="5"))
-        assert (charge.credits_charged, charge.multiplier, charge.api_cost) == (Decimal(2), Decimal(1), None)
-        assert (charge.cost_source, charge.price_id) == ("action", 7)
+def test_cached_tokens_are_parts_of_the_input() -> None:
+    charge = charged(use(input_tokens=10_000, cached=(8_000, 1_000)), book_of(of_catalogue(1, SONNET)))
+    assert str(charge.api_cost) == "0.01665"
 
-    def test_a_flat_price_keeps_the_cost_that_the_caller_gives(self) -> None:
-        book = book_of(of_action(7, ActionPrice(credits_per_use=Decimal(2))))
-        charge = charged(use(api_cost=Decimal("0.040")), book)
-        assert (charge.credits_charged, str(charge.api_cost)) == (Decimal(2), "0.04")
 
-    @pytest.mark.parametrize(
-        ("quantity", "owed"), [(None, "0.5"), ("3", "1.5"), ("0", "0"), ("1E-12", "0.000000000001")]
+def test_a_part_without_a_rate_costs_what_its_whole_costs() -> None:
+    book = book_of(of_catalogue(1))
+    parts = charged(use(cached=(800, 100), reasoning_tokens=400), book)
+    assert parts.api_cost == charged(use(), book).api_cost
+
+
+def test_reasoning_tokens_may_have_a_rate_of_their_own() -> None:
+    rates = Rates(input=Decimal(1), output=Decimal(2), reasoning=Decimal(5))
+    charge = charged(use(reasoning_tokens=200), book_of(of_catalogue(1, rates)))
+    assert charge.api_cost == Decimal("0.0026")
+
+
+def test_a_rate_of_zero_is_a_rate() -> None:
+    rates = Rates(input=Decimal(1), cache_read=Decimal(0))
+    charge = charged(use(cached=(1000, 0)), book_of(of_catalogue(1, rates)))
+    assert (charge.api_cost, charge.credits_charged, charge.cost_source) == (Decimal(0), Decimal(0), "model")
+
+
+def test_a_request_may_cost_something_beside_its_tokens() -> None:
+    rates = Rates(input=Decimal(1), output=Decimal(2), request=Decimal("0.012"))
+    assert charged(use(), book_of(of_catalogue(1, rates))).api_cost == Decimal("0.014")
+
+
+@pytest.mark.parametrize(("size", "dollars"), [(200_000, "0.2"), (200_001, "0.400002"), (500_001, "1.500003")])
+def test_a_tier_prices_the_whole_call_once_its_threshold_is_exceeded(size: int, dollars: str) -> None:
+    rates = Rates(input=((0, Decimal(1)), (200_000, Decimal(2)), (500_000, Decimal(3))))
+    charge = charged(use(input_tokens=size, output_tokens=0), book_of(of_catalogue(1, rates)))
+    assert str(charge.api_cost) == dollars
+
+
+def test_the_tier_of_every_kind_goes_by_the_input_tokens_with_the_cached_ones() -> None:
+    tiers = ((0, Decimal(1)), (1000, Decimal(10)))
+    rates = Rates(input=Decimal(0), output=tiers, cache_read=tiers)
+    book = book_of(of_catalogue(1, rates))
+    assert charged(use(input_tokens=1001, output_tokens=1, cached=(1001, 0)), book).api_cost == Decimal("0.01002")
+
+
+@pytest.mark.parametrize("usage", [use(cached=(600, 401)), use(reasoning_tokens=501)])
+def test_parts_that_exceed_their_whole_have_no_price(usage: Usage) -> None:
+    assert refused(usage, book_of(of_catalogue(1))) == "inconsistent_tokens"
+
+
+def test_a_cost_beyond_a_million_dollars_has_no_price() -> None:
+    dear = Rates(input=Decimal(1000), output=Decimal("0.001"))
+    book = book_of(of_catalogue(1, dear))
+    assert charged(use(input_tokens=10**9, output_tokens=0), book).api_cost == Decimal(10) ** 6
+    assert refused(use(input_tokens=10**9, output_tokens=1), book) == "cost_out_of_bounds"
+    assert refused(use(api_cost=Decimal("1000000.01")), book) == "cost_out_of_bounds"
+
+
+def test_an_action_with_a_flat_price_costs_that_whatever_the_model() -> None:
+    action = of_action(7, ActionPrice(credits_per_use=Decimal(2)), multiplier="3")
+    charge = charged(use(), book_of(of_catalogue(1), action, multiplier="5"))
+    assert (charge.credits_charged, charge.multiplier, charge.api_cost) == (Decimal(2), Decimal(1), None)
+    assert (charge.cost_source, charge.price_id) == ("action", 7)
+
+
+def test_a_flat_price_keeps_the_cost_that_the_caller_gives() -> None:
+    book = book_of(of_action(7, ActionPrice(credits_per_use=Decimal(2))))
+    charge = charged(use(api_cost=Decimal("0.040")), book)
+    assert (charge.credits_charged, str(charge.api_cost)) == (Decimal(2), "0.04")
+
+
+@pytest.mark.parametrize(("quantity", "owed"), [(None, "0.5"), ("3", "1.5"), ("0", "0"), ("1E-12", "0.000000000001")])
+def test_an_action_may_be_priced_per_unit(quantity: str | None, owed: str) -> None:
+    book = book_of(of_action(7, ActionPrice(credits_per_unit=Decimal("0.5"))))
+    units = None if quantity is None else Decimal(quantity)
+    assert charged(use(None, 0, 0, quantity=units), book).credits_charged == Decimal(owed)
+
+
+def test_more_units_than_an_event_can_hold_have_no_price() -> None:
+    book = book_of(of_action(7, ActionPrice(credits_per_unit=Decimal(10) ** 12)))
+    assert refused(use(None, quantity=Decimal(2)), book) == "cost_out_of_bounds"
+
+
+def test_the_callers_cost_replaces_the_catalogues() -> None:
+    charge = charged(use(api_cost=Decimal("0.02")), book_of(of_catalogue(1), multiplier="1.5"))
+    assert (charge.api_cost, charge.credits_charged) == (Decimal("0.02"), Decimal("0.3"))
+    assert (charge.cost_source, charge.price_id) == ("caller", None)
+
+
+def test_the_callers_cost_needs_no_model_that_anybody_knows() -> None:
+    assert charged(use("nonsense", api_cost=Decimal(0)), book_of()).credits_charged == 0
+
+
+@pytest.mark.parametrize(
+    ("action", "model", "expected"),
+    [("7", "5", "7"), (None, "5", "5"), (None, None, "2"), ("0", "5", "0"), (None, "0", "0")],
+)
+def test_the_actions_multiplier_comes_before_the_models_before_the_books(
+    action: str | None, model: str | None, expected: str
+) -> None:
+    book = book_of(of_ours(1, LAMP, multiplier=model), of_action(2, ActionPrice(), multiplier=action), multiplier="2")
+    charge = charged(use(), book)
+    assert charge.multiplier == Decimal(expected)
+    assert charge.credits_charged == Decimal("0.02") * Decimal(expected)
+    assert charge.price_id == 1
+
+
+def test_our_price_beats_the_catalogues() -> None:
+    assert charged(use(), book_of(of_catalogue(9), of_ours(1, DEARER))).price_id == 1
+
+
+def test_our_price_of_the_very_provider_beats_that_of_any() -> None:
+    book = book_of(of_ours(1, LAMP, provider="acme"), of_ours(2, LAMP))
+    assert charged(use(provider="acme"), book).price_id == 1
+    assert charged(use(provider="other"), book).price_id == 2
+
+
+def test_an_alias_has_the_price_of_the_model_it_stands_for() -> None:
+    assert charged(use("lamp-2026-01-01"), book_of(of_catalogue(1))).price_id == 1
+    assert charged(use("lamp-2026-01-01"), book_of(of_catalogue(1), of_ours(2, DEARER))).price_id == 2
+    assert charged(use("lamp-latest"), book_of(of_catalogue(1), of_ours(2, DEARER, provider="acme"))).price_id == 2
+
+
+def test_our_price_of_an_alias_beats_that_of_the_model() -> None:
+    book = book_of(of_catalogue(1), of_ours(2, LAMP), of_ours(3, DEARER, name="lamp-latest"))
+    assert charged(use("lamp-latest"), book).price_id == 3
+    assert charged(use("lamp-other"), book).price_id == 2
+
+
+def test_a_name_that_only_one_provider_has_needs_no_provider() -> None:
+    book = book_of(of_catalogue(1, name="torch"), identify=lambda *_: None)
+    assert charged(use("torch"), book).price_id == 1
+    assert charged(use("torch", provider="acme"), book).price_id == 1
+    assert refused(use("torch", provider="other"), book) == "unknown_model"
+
+
+def test_a_name_that_several_providers_have_needs_the_provider() -> None:
+    versions = of_catalogue(1, name="torch"), of_catalogue(2, name="torch", provider="other")
+    book = book_of(*versions, identify=lambda *_: None)
+    assert refused(use("torch"), book) == "unknown_model"
+    assert charged(use("torch", provider="other"), book).price_id == 2
+
+
+def test_our_price_without_rates_leaves_them_to_the_catalogue_from_then_on() -> None:
+    book = book_of(of_catalogue(1), of_ours(2, DEARER), of_ours(3, Rates(), valid_from=T))
+    assert charged(use(), book, T - TICK).price_id == 2
+    assert charged(use(), book, T).price_id == 1
+
+
+def test_a_multiplier_without_rates_applies_to_the_catalogues() -> None:
+    charge = charged(use(), book_of(of_catalogue(1), of_ours(2, Rates(), multiplier="4")))
+    assert (charge.price_id, charge.multiplier, charge.credits_charged) == (1, Decimal(4), Decimal("0.08"))
+
+
+@pytest.mark.parametrize(("model", "code"), [("nonsense", "unknown_model"), (None, "unpriced_action")])
+def test_what_nobody_knows_is_refused(model: str | None, code: str) -> None:
+    assert refused(use(model), book_of()) == code
+
+
+@pytest.mark.parametrize("model", ["nonsense", None])
+def test_it_may_have_the_fallback_rates(model: str | None) -> None:
+    book = book_of(unknown_model="fallback", fallback_rates=LAMP, multiplier="2")
+    charge = charged(use(model), book)
+    assert (charge.cost_source, charge.price_id, charge.api_cost) == ("fallback", None, Decimal("0.002"))
+    assert charge.credits_charged == Decimal("0.04")
+
+
+@pytest.mark.parametrize(("model", "code"), [("nonsense", "unknown_model"), (None, "unpriced_action")])
+def test_fallback_rates_need_tokens(model: str | None, code: str) -> None:
+    book = book_of(unknown_model="fallback", fallback_rates=LAMP)
+    assert refused(use(model, 0, 0), book) == code
+
+
+@pytest.mark.parametrize("model", ["nonsense", None])
+def test_it_may_be_recorded_at_nothing_and_say_so(model: str | None) -> None:
+    charge = charged(use(model), book_of(unknown_model="unpriced"))
+    assert (charge.cost_source, charge.price_id) == ("unpriced", None)
+    assert (charge.credits_charged, charge.api_cost) == (Decimal(0), None)
+
+
+def test_a_price_begins_at_its_very_instant() -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, valid_from=T))
+    before, after = charged(use(), book, T - TICK), charged(use(), book, T)
+    assert (before.price_id, before.valid_from, before.valid_until) == (1, None, T)
+    assert (after.price_id, after.valid_from, after.valid_until) == (2, T, None)
+
+
+def test_a_price_ends_before_its_very_instant() -> None:
+    book = book_of(of_catalogue(1), of_ours(2, DEARER, valid_from=T, valid_to=T + timedelta(hours=1)))
+    assert charged(use(), book, T + timedelta(hours=1) - TICK).price_id == 2
+    assert charged(use(), book, T + timedelta(hours=1)).price_id == 1
+
+
+def test_the_zone_of_the_instant_does_not_matter() -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(time(1), time(4))))
+    tokyo = timezone(timedelta(hours=9))
+    assert charged(use(), book, datetime(2026, 3, 1, 11, tzinfo=tokyo)).price_id == 2
+    assert charged(use(), book, datetime(2026, 3, 1, 2, tzinfo=tokyo)).price_id == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside"),
+    [
+        ((time(1), time(4)), {time(1), time(3, 59)}),
+        ((time(23), time(1)), {time(23), time(23, 59), time(0), time(0, 59)}),
+        ((time(5), time(5)), set()),
+    ],
+)
+def test_hours_include_their_start_and_may_pass_midnight(hours: tuple[time, time], inside: set[time]) -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=hours))
+    for hour in {
+        time(0),
+        time(0, 59),
+        time(1),
+        time(3, 59),
+        time(4),
+        time(5),
+        time(22, 59),
+        time(23),
+        time(23, 59),
+    }:
+        expected = 2 if hour in inside else 1
+        assert charged(use(), book, datetime.combine(T, hour, UTC)).price_id == expected
+
+
+def test_the_window_of_a_price_with_hours_is_those_hours() -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(time(23), time(1))))
+    midnight = datetime(2026, 3, 2, tzinfo=UTC)
+    charge = charged(use(), book, midnight)
+    assert (charge.valid_from, charge.valid_until) == (midnight - timedelta(hours=1), midnight + timedelta(hours=1))
+    charge = charged(use(), book, T)
+    assert (charge.valid_from, charge.valid_until) == (
+        midnight - timedelta(hours=23),
+        midnight - timedelta(hours=1),
     )
-    def test_an_action_may_be_priced_per_unit(self, quantity: str | None, owed: str) -> None:
-        book = book_of(of_action(7, ActionPrice(credits_per_unit=Decimal("0.5"))))
-        units = None if quantity is None else Decimal(quantity)
-        assert charged(use(None, 0, 0, quantity=units), book).credits_charged == Decimal(owed)
-
-    def test_more_units_than_an_event_can_hold_have_no_price(self) -> None:
-        book = book_of(of_action(7, ActionPrice(credits_per_unit=Decimal(10) ** 12)))
-        assert refused(use(None, quantity=Decimal(2)), book) == "cost_out_of_bounds"
-
-    def test_the_callers_cost_replaces_the_catalogues(self) -> None:
-        charge = charged(use(api_cost=Decimal("0.02")), book_of(of_catalogue(1), multiplier="1.5"))
-        assert (charge.api_cost, charge.credits_charged) == (Decimal("0.02"), Decimal("0.3"))
-        assert (charge.cost_source, charge.price_id) == ("caller", None)
-
-    def test_the_callers_cost_needs_no_model_that_anybody_knows(self) -> None:
-        assert charged(use("nonsense", api_cost=Decimal(0)), book_of()).credits_charged == 0
-
-    @pytest.mark.parametrize(
-        ("action", "model", "expected"),
-        [("7", "5", "7"), (None, "5", "5"), (None, None, "2"), ("0", "5", "0"), (None, "0", "0")],
-    )
-    def test_the_actions_multiplier_comes_before_the_models_before_the_books(
-        self, action: str | None, model: str | None, expected: str
-    ) -> None:
-        book = book_of(
-            of_ours(1, LAMP, multiplier=model), of_action(2, ActionPrice(), multiplier=action), multiplier="2"
-        )
-        charge = charged(use(), book)
-        assert charge.multiplier == Decimal(expected)
-        assert charge.credits_charged == Decimal("0.02") * Decimal(expected)
-        assert charge.price_id == 1
-
-    def test_our_price_beats_the_catalogues(self) -> None:
-        assert charged(use(), book_of(of_catalogue(9), of_ours(1, DEARER))).price_id == 1
-
-    def test_our_price_of_the_very_provider_beats_that_of_any(self) -> None:
-        book = book_of(of_ours(1, LAMP, provider="acme"), of_ours(2, LAMP))
-        assert charged(use(provider="acme"), book).price_id == 1
-        assert charged(use(provider="other"), book).price_id == 2
-
-    def test_an_alias_has_the_price_of_the_model_it_stands_for(self) -> None:
-        assert charged(use("lamp-2026-01-01"), book_of(of_catalogue(1))).price_id == 1
-        assert charged(use("lamp-2026-01-01"), book_of(of_catalogue(1), of_ours(2, DEARER))).price_id == 2
-        assert charged(use("lamp-latest"), book_of(of_catalogue(1), of_ours(2, DEARER, provider="acme"))).price_id == 2
-
-    def test_our_price_of_an_alias_beats_that_of_the_model(self) -> None:
-        book = book_of(of_catalogue(1), of_ours(2, LAMP), of_ours(3, DEARER, name="lamp-latest"))
-        assert charged(use("lamp-latest"), book).price_id == 3
-        assert charged(use("lamp-other"), book).price_id == 2
-
-    def test_a_name_that_only_one_provider_has_needs_no_provider(self) -> None:
-        book = book_of(of_catalogue(1, name="torch"), identify=lambda *_: None)
-        assert charged(use("torch"), book).price_id == 1
-        assert charged(use("torch", provider="acme"), book).price_id == 1
-        assert refused(use("torch", provider="other"), book) == "unknown_model"
-
-    def test_a_name_that_several_providers_have_needs_the_provider(self) -> None:
-        versions = of_catalogue(1, name="torch"), of_catalogue(2, name="torch", provider="other")
-        book = book_of(*versions, identify=lambda *_: None)
-        assert refused(use("torch"), book) == "unknown_model"
-        assert charged(use("torch", provider="other"), book).price_id == 2
-
-    def test_our_price_without_rates_leaves_them_to_the_catalogue_from_then_on(self) -> None:
-        book = book_of(of_catalogue(1), of_ours(2, DEARER), of_ours(3, Rates(), valid_from=T))
-        assert charged(use(), book, T - TICK).price_id == 2
-        assert charged(use(), book, T).price_id == 1
-
-    def test_a_multiplier_without_rates_applies_to_the_catalogues(self) -> None:
-        charge = charged(use(), book_of(of_catalogue(1), of_ours(2, Rates(), multiplier="4")))
-        assert (charge.price_id, charge.multiplier, charge.credits_charged) == (1, Decimal(4), Decimal("0.08"))
 
 
-class TestUnknown:
-    @pytest.mark.parametrize(("model", "code"), [("nonsense", "unknown_model"), (None, "unpriced_action")])
-    def test_what_nobody_knows_is_refused(self, model: str | None, code: str) -> None:
-        assert refused(use(model), book_of()) == code
-
-    @pytest.mark.parametrize("model", ["nonsense", None])
-    def test_it_may_have_the_fallback_rates(self, model: str | None) -> None:
-        book = book_of(unknown_model="fallback", fallback_rates=LAMP, multiplier="2")
-        charge = charged(use(model), book)
-        assert (charge.cost_source, charge.price_id, charge.api_cost) == ("fallback", None, Decimal("0.002"))
-        assert charge.credits_charged == Decimal("0.04")
-
-    @pytest.mark.parametrize(("model", "code"), [("nonsense", "unknown_model"), (None, "unpriced_action")])
-    def test_fallback_rates_need_tokens(self, model: str | None, code: str) -> None:
-        book = book_of(unknown_model="fallback", fallback_rates=LAMP)
-        assert refused(use(model, 0, 0), book) == code
-
-    @pytest.mark.parametrize("model", ["nonsense", None])
-    def test_it_may_be_recorded_at_nothing_and_say_so(self, model: str | None) -> None:
-        charge = charged(use(model), book_of(unknown_model="unpriced"))
-        assert (charge.cost_source, charge.price_id) == ("unpriced", None)
-        assert (charge.credits_charged, charge.api_cost) == (Decimal(0), None)
+def test_a_row_of_the_same_start_replaces_the_older_one_also_in_its_end() -> None:
+    book = book_of(of_catalogue(1), of_ours(2, DEARER), of_ours(3, DEARER, valid_to=T))
+    assert charged(use(), book, T - TICK).price_id == 3
+    assert charged(use(), book, T).price_id == 1
 
 
-class TestTime:
-    def test_a_price_begins_at_its_very_instant(self) -> None:
-        book = book_of(of_catalogue(1), of_catalogue(2, DEARER, valid_from=T))
-        before, after = charged(use(), book, T - TICK), charged(use(), book, T)
-        assert (before.price_id, before.valid_from, before.valid_until) == (1, None, T)
-        assert (after.price_id, after.valid_from, after.valid_until) == (2, T, None)
+def test_the_later_start_wins_whichever_row_came_first() -> None:
+    book = book_of(of_ours(2, DEARER, valid_from=T), of_ours(3, LAMP, valid_from=T - timedelta(days=1)))
+    assert charged(use(), book, T).price_id == 2
 
-    def test_a_price_ends_before_its_very_instant(self) -> None:
-        book = book_of(of_catalogue(1), of_ours(2, DEARER, valid_from=T, valid_to=T + timedelta(hours=1)))
-        assert charged(use(), book, T + timedelta(hours=1) - TICK).price_id == 2
-        assert charged(use(), book, T + timedelta(hours=1)).price_id == 1
 
-    def test_the_zone_of_the_instant_does_not_matter(self) -> None:
-        book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(time(1), time(4))))
-        tokyo = timezone(timedelta(hours=9))
-        assert charged(use(), book, datetime(2026, 3, 1, 11, tzinfo=tokyo)).price_id == 2
-        assert charged(use(), book, datetime(2026, 3, 1, 2, tzinfo=tokyo)).price_id == 1
+def test_the_window_ends_where_an_actions_price_or_multiplier_does() -> None:
+    book = book_of(of_catalogue(1), of_action(2, ActionPrice(), valid_from=T, multiplier="2"))
+    assert charged(use(), book, T - TICK).valid_until == T
+    assert charged(use(), book, T).valid_from == T
+    assert charged(use(api_cost=Decimal(1)), book, T - TICK).valid_until == T
 
-    @pytest.mark.parametrize(
-        ("hours", "inside"),
-        [
-            ((time(1), time(4)), {time(1), time(3, 59)}),
-            ((time(23), time(1)), {time(23), time(23, 59), time(0), time(0, 59)}),
-            ((time(5), time(5)), set()),
-        ],
-    )
-    def test_hours_include_their_start_and_may_pass_midnight(self, hours: tuple[time, time], inside: set[time]) -> None:
-        book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=hours))
-        for hour in {
-            time(0),
-            time(0, 59),
-            time(1),
-            time(3, 59),
-            time(4),
-            time(5),
-            time(22, 59),
-            time(23),
-            time(23, 59),
-        }:
-            expected = 2 if hour in inside else 1
-            assert charged(use(), book, datetime.combine(T, hour, UTC)).price_id == expected
 
-    def test_the_window_of_a_price_with_hours_is_those_hours(self) -> None:
-        book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(time(23), time(1))))
-        midnight = datetime(2026, 3, 2, tzinfo=UTC)
-        charge = charged(use(), book, midnight)
-        assert (charge.valid_from, charge.valid_until) == (midnight - timedelta(hours=1), midnight + timedelta(hours=1))
-        charge = charged(use(), book, T)
-        assert (charge.valid_from, charge.valid_until) == (
-            midnight - timedelta(hours=23),
-            midnight - timedelta(hours=1),
-        )
+def test_an_unpriced_use_has_a_window_as_well() -> None:
+    book = book_of(of_catalogue(1, valid_from=T), unknown_model="unpriced")
+    assert charged(use(), book, T - TICK).valid_until == T
 
-    def test_a_row_of_the_same_start_replaces_the_older_one_also_in_its_end(self) -> None:
-        book = book_of(of_catalogue(1), of_ours(2, DEARER), of_ours(3, DEARER, valid_to=T))
-        assert charged(use(), book, T - TICK).price_id == 3
-        assert charged(use(), book, T).price_id == 1
 
-    def test_the_later_start_wins_whichever_row_came_first(self) -> None:
-        book = book_of(of_ours(2, DEARER, valid_from=T), of_ours(3, LAMP, valid_from=T - timedelta(days=1)))
-        assert charged(use(), book, T).price_id == 2
+def test_the_first_and_the_last_instant_of_all_have_a_price() -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, hours=(time(1), time(4))), of_ours(3, Rates(), valid_from=FIRST))
+    for at in (FIRST, LAST):
+        assert charged(use(), book, at).price_id == 1
 
-    def test_the_window_ends_where_an_actions_price_or_multiplier_does(self) -> None:
-        book = book_of(of_catalogue(1), of_action(2, ActionPrice(), valid_from=T, multiplier="2"))
-        assert charged(use(), book, T - TICK).valid_until == T
-        assert charged(use(), book, T).valid_from == T
-        assert charged(use(api_cost=Decimal(1)), book, T - TICK).valid_until == T
 
-    def test_an_unpriced_use_has_a_window_as_well(self) -> None:
-        book = book_of(of_catalogue(1, valid_from=T), unknown_model="unpriced")
-        assert charged(use(), book, T - TICK).valid_until == T
-
-    def test_the_first_and_the_last_instant_of_all_have_a_price(self) -> None:
-        book = book_of(
-            of_catalogue(1), of_catalogue(2, hours=(time(1), time(4))), of_ours(3, Rates(), valid_from=FIRST)
-        )
-        for at in (FIRST, LAST):
-            assert charged(use(), book, at).price_id == 1
-
-    def test_a_book_forgets_rather_than_grow_without_end(self) -> None:
-        book = book_of(of_catalogue(1), unknown_model="unpriced")
-        for number in range(5000):
-            charged(use(f"unheard-of-{number}"), book)
-        assert charged(use(), book).price_id == 1
+def test_a_book_forgets_rather_than_grow_without_end() -> None:
+    book = book_of(of_catalogue(1), unknown_model="unpriced")
+    for number in range(5000):
+        charged(use(f"unheard-of-{number}"), book)
+    assert charged(use(), book).price_id == 1
 
 
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 quarters = st.integers(0, 96 * 4).map(lambda number: T - timedelta(days=2) + number * timedelta(minutes=15))
 hours_of_day = st.integers(0, 7).map(lambda number: time(number * 3))
+spans_of_day = st.lists(hours_of_day, min_size=2, max_size=2, unique=True).map(lambda hours: (hours[0], hours[1]))
 
 
 @st.composite
@@ -436,7 +463,7 @@ def any_versions(draw: st.DrawFn) -> list[PriceVersion]:
         rates = draw(st.sampled_from([LAMP, DEARER, SONNET]))
         if draw(st.booleans()):
             valid_to = None if end is None or (start is not None and end <= start) else end
-            hours = draw(st.none() | st.tuples(hours_of_day, hours_of_day))
+            hours = draw(st.none() | spans_of_day)
             versions.append(of_catalogue(number, rates, valid_from=start, valid_to=valid_to, hours=hours))
         else:
             versions.append(of_ours(number, draw(st.sampled_from([rates, Rates()])), valid_from=start))
@@ -491,110 +518,117 @@ def test_a_window_ends_where_the_price_does(versions: list[PriceVersion], at: da
         assert by_the_rule(rated, charge.valid_until) != charge.price_id
 
 
-class TestRates:
-    @pytest.mark.parametrize(
-        "document",
-        [
-            {"input": 3, "output": 15, "cache_read": Decimal("0.3"), "cache_write": Decimal("3.75")},
-            {"input": [[0, Decimal("1.25")], [200_000, Decimal("2.5")]], "output": 10},
-            {"input": 1, "output": 5, "reasoning": 3, "request": Decimal("0.012")},
-            {},
-        ],
-    )
-    def test_rates_read_back_from_their_json(self, document: dict[str, object]) -> None:
-        rates = parse_rates(document)
-        text = rates_json(rates)
-        assert "E" not in text
-        assert parse_rates(json_of(text)) == rates
-
-    def test_an_actions_price_reads_back_from_its_json(self) -> None:
-        for document in ({"credits_per_use": 2}, {"credits_per_unit": Decimal("0.5")}, {}):
-            found = parse_action_price(document)
-            assert parse_action_price(json_of(rates_json(found))) == found
-
-    @pytest.mark.parametrize(
-        "document",
-        [
-            {"inputs": 3},
-            {"cache_read": 1},
-            {"reasoning": 1, "input": 1},
-            {"input": -1},
-            {"input": "NaN"},
-            {"input": "Infinity"},
-            {"input": True},
-            {"input": 1.5},
-            {"input": None},
-            {"input": "0.0000001"},
-            {"input": "0." + "1" * 300},
-            {"input": "1e1000000"},
-            {"input": "1e-1000000"},
-            {"input": 1001},
-            {"request": 101},
-            {"request": [[0, 1]]},
-            {"input": []},
-            {"input": [[1, 1]]},
-            {"input": [[0, 1], [0, 2]]},
-            {"input": [[0, 1], [5, 2], [4, 3]]},
-            {"input": [[0, 1, 2]]},
-            {"input": [0, 1]},
-            {"input": [[0, 1], [Decimal("5.5"), 2]]},
-        ],
-    )
-    def test_rates_that_cannot_be_are_refused(self, document: dict[str, object]) -> None:
-        with pytest.raises(Unprocessable) as refusal:
-            parse_rates(document)
-        assert refusal.value.problem_code == "invalid_rates"
-
-    @pytest.mark.parametrize(
-        "document",
-        [
-            {"credits_per_use": 1, "credits_per_unit": 1},
-            {"credits": 1},
-            {"credits_per_use": -1},
-            {"credits_per_use": "x"},
-        ],
-    )
-    def test_an_actions_price_that_cannot_be_is_refused(self, document: dict[str, object]) -> None:
-        with pytest.raises(Unprocessable):
-            parse_action_price(document)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"input": 3, "output": 15, "cache_read": Decimal("0.3"), "cache_write": Decimal("3.75")},
+        {"input": [[0, Decimal("1.25")], [200_000, Decimal("2.5")]], "output": 10},
+        {"input": 1, "output": 5, "reasoning": 3, "request": Decimal("0.012")},
+        {},
+    ],
+)
+def test_rates_read_back_from_their_json(document: dict[str, object]) -> None:
+    rates = parse_rates(document)
+    text = rates_json(rates)
+    assert "E" not in text
+    assert parse_rates(json_of(text)) == rates
 
 
-class TestChanges:
-    def test_an_equal_catalogue_changes_nothing(self) -> None:
-        stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
-        assert price_changes(stored, [of_catalogue(7), of_catalogue(8, DEARER, valid_from=T)]) == []
+def test_an_actions_price_reads_back_from_its_json() -> None:
+    for document in ({"credits_per_use": 2}, {"credits_per_unit": Decimal("0.5")}, {}):
+        found = parse_action_price(document)
+        assert parse_action_price(json_of(rates_json(found))) == found
 
-    def test_what_is_new_and_what_has_other_rates_is_appended(self) -> None:
-        changes = price_changes([of_catalogue(1)], [of_catalogue(1, DEARER), of_catalogue(2, name="torch")])
-        assert [change.outcome for change in changes] == ["changed", "added"]
 
-    def test_a_start_that_is_offered_no_more_goes_on_with_the_price_before_it(self) -> None:
-        stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
-        (change,) = price_changes(stored, [of_catalogue(1)])
-        assert (change.outcome, change.after.valid_from, change.after.rates) == ("withdrawn", T, LAMP)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"inputs": 3},
+        {"cache_read": 1},
+        {"reasoning": 1, "input": 1},
+        {"input": -1},
+        {"input": "NaN"},
+        {"input": "Infinity"},
+        {"input": True},
+        {"input": 1.5},
+        {"input": None},
+        {"input": "0.0000001"},
+        {"input": "0." + "1" * 300},
+        {"input": "1e1000000"},
+        {"input": "1e-1000000"},
+        {"input": 1001},
+        {"request": 101},
+        {"request": [[0, 1]]},
+        {"input": []},
+        {"input": [[1, 1]]},
+        {"input": [[0, 1], [0, 2]]},
+        {"input": [[0, 1], [5, 2], [4, 3]]},
+        {"input": [[0, 1, 2]]},
+        {"input": [0, 1]},
+        {"input": [[0, 1], [Decimal("5.5"), 2]]},
+    ],
+)
+def test_rates_that_cannot_be_are_refused(document: dict[str, object]) -> None:
+    with pytest.raises(Unprocessable) as refusal:
+        parse_rates(document)
+    assert refusal.value.problem_code == "invalid_rates"
 
-    def test_hours_that_are_offered_no_more_end(self) -> None:
-        stored = [of_catalogue(1), of_catalogue(2, DEARER, hours=(time(1), time(4)))]
-        (change,) = price_changes(stored, [of_catalogue(1)])
-        assert change.outcome == "withdrawn"
 
-    def test_a_model_that_is_offered_no_more_keeps_its_prices(self) -> None:
-        assert price_changes([of_catalogue(1)], []) == []
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"credits_per_use": 1, "credits_per_unit": 1},
+        {"credits": 1},
+        {"credits_per_use": -1},
+        {"credits_per_use": "x"},
+    ],
+)
+def test_an_actions_price_that_cannot_be_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(Unprocessable):
+        parse_action_price(document)
 
-    def test_a_model_whose_offer_was_refused_keeps_its_prices(self) -> None:
-        stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
-        assert price_changes(stored, [of_catalogue(1)], untouched={("acme", "lamp")}) == []
 
-    @given(any_versions(), any_versions(), quarters)
-    def test_what_is_appended_makes_the_stored_catalogue_price_as_the_offered_one(
-        self, before: list[PriceVersion], after: list[PriceVersion], at: datetime
-    ) -> None:
-        stored, offered = as_catalogue(before), as_catalogue(after)
-        for _ in range(2):
-            appended = [change.after for change in price_changes(stored, offered)]
-            stored += [replace(version, id=100 + len(stored) + n) for n, version in enumerate(appended)]
-        assert price_changes(stored, offered) == []
-        assert charged(use(), book_of(*stored), at).api_cost == charged(use(), book_of(*offered), at).api_cost
+def test_an_equal_catalogue_changes_nothing() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
+    assert price_changes(stored, [of_catalogue(7), of_catalogue(8, DEARER, valid_from=T)]) == []
+
+
+def test_what_is_new_and_what_has_other_rates_is_appended() -> None:
+    changes = price_changes([of_catalogue(1)], [of_catalogue(1, DEARER), of_catalogue(2, name="torch")])
+    assert [change.outcome for change in changes] == ["changed", "added"]
+
+
+def test_a_start_that_is_offered_no_more_goes_on_with_the_price_before_it() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
+    (change,) = price_changes(stored, [of_catalogue(1)])
+    assert (change.outcome, change.after.valid_from, change.after.rates) == ("withdrawn", T, LAMP)
+
+
+def test_hours_that_are_offered_no_more_end() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, DEARER, hours=(time(1), time(4)))]
+    (change,) = price_changes(stored, [of_catalogue(1)])
+    assert change.outcome == "withdrawn"
+
+
+def test_a_model_that_is_offered_no_more_keeps_its_prices() -> None:
+    assert price_changes([of_catalogue(1)], []) == []
+
+
+def test_a_model_whose_offer_was_refused_keeps_its_prices() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
+    assert price_changes(stored, [of_catalogue(1)], untouched={("acme", "lamp")}) == []
+
+
+@given(any_versions(), any_versions(), quarters)
+def test_what_is_appended_makes_the_stored_catalogue_price_as_the_offered_one(
+    before: list[PriceVersion], after: list[PriceVersion], at: datetime
+) -> None:
+    stored, offered = as_catalogue(before), as_catalogue(after)
+    for _ in range(2):
+        appended = [change.after for change in price_changes(stored, offered)]
+        stored += [replace(version, id=100 + len(stored) + n) for n, version in enumerate(appended)]
+    assert price_changes(stored, offered) == []
+    assert charged(use(), book_of(*stored), at).api_cost == charged(use(), book_of(*offered), at).api_cost
 
 
 def as_catalogue(versions: list[PriceVersion]) -> list[PriceVersion]:
@@ -605,8 +639,7 @@ def as_catalogue(versions: list[PriceVersion]) -> list[PriceVersion]:
             listed.append(replace(version, id=len(listed) + 1, valid_from=None))
         elif version.source == "catalogue":
             listed.append(replace(version, id=len(listed) + 1, valid_to=None))
-    newest = {(each.valid_from, each.daily_from, each.daily_to): each for each in listed}
-    return list(newest.values())
+    return listed
 
 
 def json_of(text: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Servers to kill: a test gets a directory of its own and a `Holders` that starts, watches and at last ends processes."""
+"""Servers to kill: a test gets a directory of its own and `Holders` that start, watch and at last end processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 
 from groat_server.embedded import hold
+from groat_server.embedded.locks import Lock
 from groat_server.embedded.place import Place, Report
 from groat_server.embedded.waiting import wait_for
 
@@ -94,8 +96,11 @@ class Holders:
 
     def runs(self, pid: int) -> bool:
         """Whether the process is there and no zombie."""
-        shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
-        return shown.stdout.strip() != "" and not shown.stdout.startswith("Z")
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+            return not shown.stdout.startswith("Z")
+        return False
 
     def ends(self, pid: int, *, within: float = PATIENCE_SECONDS) -> bool:
         """Whether the process is gone within so many seconds."""
@@ -121,15 +126,18 @@ class Holders:
         return "database system was shut down at" in starts[-1] and "interrupted" not in starts[-1]
 
     def end_all(self) -> None:
-        """End every process that was started here; the servers follow."""
+        """End every process that was started here, see the server follow, and remove its files."""
         for process in [*(holder.process for holder in self._started), *self._others]:
             process.kill()
             process.communicate()
-            process.wait()
+        if self.place.directory.exists():
+            with Lock(self.place.supervisor) as lock:
+                assert wait_for(lock.take_exclusive, seconds=PATIENCE_SECONDS)
+            shutil.rmtree(self.place.directory)
 
 
 def interpreter(user: int | None) -> str:
-    """A Python that the user can run; the tests' own may lie in a home that is closed to others."""
+    """Find a Python that the user can run; the tests' own may lie in a home that is closed to others."""
     candidates = [
         sys.executable,
         *(shutil.which(f"python3{minor}", path="/usr/bin:/usr/local/bin") or "" for minor in ("", ".11", ".12", ".13")),
@@ -145,23 +153,24 @@ def interpreter(user: int | None) -> str:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory whose server was started once and has ended."""
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make a directory whose server was started once and has ended."""
     directory = tmp_path_factory.mktemp("template") / "groat"
     with hold(directory, options=FAST):
         pass
-    return directory
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
 def directory(template: Path, tmp_path: Path) -> Path:
-    """A directory of this test's own whose cluster is made already."""
+    """Copy a directory for this test whose cluster is made already."""
     return Path(shutil.copytree(template, tmp_path / "groat"))
 
 
 @pytest.fixture
 def holders(directory: Path) -> Iterator[Holders]:
-    """Processes on the test's directory."""
+    """Start processes on the test's directory."""
     holders = Holders(Place(directory))
     yield holders
     holders.end_all()
@@ -169,7 +178,7 @@ def holders(directory: Path) -> Iterator[Holders]:
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Iterator[Holders]:
-    """Processes on a directory that does not exist yet."""
+    """Start processes on a directory that does not exist yet."""
     holders = Holders(Place(tmp_path / "cold"))
     yield holders
     holders.end_all()

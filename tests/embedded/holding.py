@@ -1,7 +1,7 @@
 """Holds a server in a process of its own, for tests that kill such a process. Run by path, imports no test code.
 
-`holding.py ORDER`, ORDER as JSON: `directory`, and if wanted `binaries`, `options`, `fork`. Prints one line of JSON: what
-it holds (and its forked child's pid), or the refusal; leaves when its input ends.
+`holding.py ORDER`, ORDER as JSON: `directory`, and if wanted `binaries`, `options`, `fork`. Prints one line of JSON:
+what it holds (and its forked child's pid), or the refusal; leaves when its input ends.
 """
 
 import json

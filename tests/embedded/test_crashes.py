@@ -57,8 +57,10 @@ def test_a_killed_server_takes_its_supervisor_along_and_is_recovered(holders: Ho
 
 
 def test_a_recycled_pid_is_neither_believed_nor_signalled(holders: Holders) -> None:
-    """Pids are few in a container. Seen to fail twice: without the look at what the pid runs (the innocent process is
-    ended), and without the removal of either lock file (PostgreSQL refuses to start).
+    """Pids are few in a container.
+
+    Seen to fail without the look at what the pid runs (the innocent process is ended), and without the removal of
+    either lock file (PostgreSQL refuses to start).
     """
     innocent = holders.innocent()
     holder = holders.start()

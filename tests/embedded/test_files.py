@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,8 +14,6 @@ from groat_server.embedded import hold
 from groat_server.embedded.place import LOG_BYTES_MAX, Place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.embedded.conftest import Holders
 
 # Nothing that would lose a charge in a power cut is traded for speed unless the caller says so.
@@ -85,12 +83,13 @@ def test_a_path_that_no_socket_can_have_is_no_obstacle(directory: Path, holders:
     """A socket's name has 107 bytes and clients split it at commas. Seen to fail without the short directory."""
     awkward = directory.with_name(name)
     directory.rename(awkward)
+    holders.place = Place(awkward)
     with hold(awkward) as server:
         assert holders.ask(server.socket_url, "SELECT 1") == 1
         assert holders.ask(server.url, "SELECT 1") == 1
-        sockets = holders.ask(server.url, "SHOW unix_socket_directories")
-        assert stat.S_IMODE(os.stat(sockets).st_mode) == 0o700
-    assert not os.path.exists(sockets)
+        sockets = Path(holders.ask(server.url, "SHOW unix_socket_directories"))
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    assert not sockets.exists()
 
 
 def test_the_port_stays_the_same_until_somebody_else_has_it(holders: Holders) -> None:

@@ -62,7 +62,10 @@ def test_three_processes_at_once_make_one_cluster_and_one_server(cold: Holders) 
 
 
 def test_who_comes_while_the_server_is_ending_gets_a_fresh_one(holders: Holders) -> None:
-    """The supervisor keeps newcomers out until it is gone. Seen to fail (they get the dying one) if it lets go first."""
+    """The supervisor keeps newcomers out until it is gone.
+
+    Seen to fail if it lets go first: they get the dying one.
+    """
     first = holders.start()
     assert first.said["started"]
     ending = holders.postmaster()

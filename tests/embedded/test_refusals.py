@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +36,12 @@ def test_missing_programs_are_named(tmp_path: Path) -> None:
 
 def test_a_platform_without_the_wheel_is_pointed_to_a_server(tmp_path: Path) -> None:
     """musl, Windows on ARM: nothing was installed. `-S` leaves out all that was."""
-    script = f"import sys; sys.path.append({str(SOURCES)!r}); from groat_server.embedded import binaries; binaries.find_binaries(None)"
+    script = f"""
+import sys
+sys.path.append({str(SOURCES)!r})
+from groat_server.embedded.binaries import find_binaries
+find_binaries(None)
+"""
     ran = subprocess.run(
         [sys.executable, "-S", "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
     )
@@ -66,12 +69,12 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 def test_a_failed_initdb_is_quoted_and_leaves_nothing(cold: Holders) -> None:
     """A full disk, played by a limit on the size of files."""
-    limited = (
-        sys.executable,
-        "-c",
-        f"import os, resource, sys; resource.setrlimit({resource.RLIMIT_FSIZE}, (200_000,) * 2); os.execv(sys.argv[1], sys.argv[1:])",
-    )
-    refusal = cold.start(wrapped_in=limited).said["refusal"]
+    limited = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+    refusal = cold.start(wrapped_in=(sys.executable, "-c", limited)).said["refusal"]
     assert "initdb failed" in refusal
     assert "File too large" in refusal or "could not write" in refusal
     assert not cold.place.cluster.exists()
@@ -98,6 +101,13 @@ def test_a_server_that_does_not_come_up_is_quoted(holders: Holders) -> None:
 def test_a_module_of_the_current_directory_is_not_run(holders: Holders, tmp_path: Path) -> None:
     """Seen to fail without `-P`: the supervisor would import the `json` of whatever directory somebody is in."""
     (tmp_path / "json.py").write_text("raise SystemExit('wrong json')")
-    script = f"from pathlib import Path; from groat_server.embedded import hold; import os; os.chdir({str(tmp_path)!r})\nwith hold(Path({json.dumps(str(holders.place.directory))})) as server: print(server.started)"
+    script = f"""
+import os
+from pathlib import Path
+from groat_server.embedded import hold
+os.chdir({str(tmp_path)!r})
+with hold(Path({str(holders.place.directory)!r})) as server:
+    print(server.started)
+"""
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "True\n"

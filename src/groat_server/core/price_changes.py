@@ -6,6 +6,7 @@ hours, which replaces it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from groat_server.core.price_book import find
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from groat_server.core.price_book import PriceVersion
 
@@ -40,25 +41,43 @@ class PriceChange:
 def price_changes(
     stored: Iterable[PriceVersion], offered: Sequence[PriceVersion], *, untouched: Collection[ModelKey] = ()
 ) -> list[PriceChange]:
-    """Return the rows to append so that `stored` prices every use as `offered` does, in the order of `offered`.
+    """Return the rows to append so that `stored` prices every use as `offered` does, in the order of its ids.
 
     A model that is no longer offered at all keeps its prices: it may still be in use, and its past was priced so.
     Nothing is withdrawn from models in `untouched` (provider, name).
     """
-    newest = {_start(version): version for version in sorted(stored, key=lambda version: version.id)}
+    newest = {_start(version): version for version in sorted(stored, key=_id)}
     models: dict[ModelKey, list[PriceVersion]] = {}
-    for version in offered:
+    wanted = {_start(version): version for version in sorted(offered, key=_id)}
+    for version in sorted(wanted.values(), key=_id):
         models.setdefault(_model(version), []).append(version)
-    changes = [
-        PriceChange("changed" if _start(each) in newest else "added", newest.get(_start(each)), each)
-        for each in offered
-    ]
-    kept = {_start(version) for version in offered}
+    changes = [change for versions in models.values() for change in _appended(versions, newest)]
     for start, version in newest.items():
         model = _model(version)
-        if start not in kept and model in models and model not in untouched:
-            changes.append(PriceChange("withdrawn", version, _withdrawn(version, models[model])))
-    return [change for change in changes if change.before is None or _terms(change.before) != _terms(change.after)]
+        if start not in wanted and model in models and model not in untouched:
+            after = _withdrawn(version, models[model])
+            if _terms(after) != _terms(version):
+                changes.append(PriceChange("withdrawn", version, after))
+    return changes
+
+
+def _appended(offered: Sequence[PriceVersion], newest: Mapping[_Start, PriceVersion]) -> Iterator[PriceChange]:
+    """Yield the rows of one model that are new or other.
+
+    Where hours overlap, the newest row wins: one with hours is appended again if one listed before it would be newer.
+    """
+    newest_hours: float = 0
+    for version in offered:
+        before = newest.get(_start(version))
+        has_hours = version.daily_from is not None
+        if before is None:
+            yield PriceChange("added", None, version)
+        elif _terms(before) != _terms(version) or (has_hours and before.id < newest_hours):
+            yield PriceChange("changed", before, version)
+        else:
+            newest_hours = before.id if has_hours else newest_hours
+            continue
+        newest_hours = math.inf if has_hours else newest_hours
 
 
 def _withdrawn(version: PriceVersion, offered: Sequence[PriceVersion]) -> PriceVersion:
@@ -68,6 +87,10 @@ def _withdrawn(version: PriceVersion, offered: Sequence[PriceVersion]) -> PriceV
     all_day = tuple(each for each in offered if each.daily_from is None)
     holding = find(all_day, version.valid_from or _FIRST).version
     return version if holding is None else replace(version, rates=holding.rates, valid_to=holding.valid_to)
+
+
+def _id(version: PriceVersion) -> int:
+    return version.id
 
 
 def _model(version: PriceVersion) -> ModelKey:

@@ -67,7 +67,7 @@ class Rates:
             usage.cache_write_tokens,
             usage.reasoning_tokens,
         )
-        size, total = usage.input_tokens, ZERO
+        size, total = usage.input_tokens, Decimal(0)
         for tokens, own, whole in (
             (size - read - write, self.input, None),
             (read, self.cache_read, self.input),

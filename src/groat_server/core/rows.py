@@ -36,13 +36,6 @@ class ActionName:
 
 
 @dataclass(frozen=True, slots=True)
-class BookVersion:
-    """The price book's version."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerSettings:
     """What all services on a ledger share."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from groat_server.core.price_book import PriceBook
-from groat_server.core.rows import BookVersion
 from groat_server.database import Address, Connection, Database, check_server
 from groat_server.errors import CannotStart
 from groat_server.migrations import is_current
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from groat_server.core.price_book import PriceVersion
 
-_BOOK_VERSION = Statement("prices/book_version", BookVersion)
+_BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
--- The price versions in force at `at`, our own first; with a `query`, those whose name or provider contains it.
+-- The price versions in force at `at`, our own first; with a `query`, those whose name or provider contains it, and
+-- that very name before others.
 -- One row for each kind, name, provider and source, chosen as charges choose it (core/price_book.py): of rows with the
 -- same start and hours the newest; of those in force one with hours before one that holds all day, then the latest
 -- start, then the newest row.
@@ -26,5 +27,5 @@ in_force AS (
 SELECT id, kind, name, provider, source, NULLIF(valid_from, '-infinity') AS valid_from, valid_to, daily_from, daily_to,
     rates, multiplier, note, recorded_at
 FROM in_force
-ORDER BY source DESC, kind, name, provider, id
+ORDER BY source DESC, lower(name) = lower(CAST(:query AS text)) DESC, kind, name, provider, id
 LIMIT :limit

@@ -1,0 +1,1 @@
+"""Where the guide's scripts find the database."""

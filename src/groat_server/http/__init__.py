@@ -1,0 +1,1 @@
+"""HTTP: translation only. A route parses, calls one operation and shapes its answer."""

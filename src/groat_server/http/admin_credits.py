@@ -1,0 +1,112 @@
+"""The five reports of the monitoring guide, with its parameters and keys."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from groat_server.core.scopes import Scope
+from groat_server.errors import NotFound
+from groat_server.http import types
+from groat_server.http.dependencies import LedgerOf, NamedUser, protected_router
+from groat_server.http.json import JSON
+from groat_server.http.problems import problem_responses
+from groat_server.http.shapes import (
+    ActionShape,
+    BalanceListItem,
+    BalanceListShape,
+    ConsumerShape,
+    DailyTrendShape,
+    DayShape,
+    EventShape,
+    OverviewShape,
+    TopConsumersShape,
+    UserReportShape,
+)
+from groat_server.http.shaping import balance_shape, person_shape, read_cursor, shaped, write_cursor
+from groat_server.operations import reports
+from groat_server.operations.users import find_user
+
+router = protected_router("/api/v1/admin/credits", Scope.REPORTS_READ, tags=["reports"], responses=problem_responses())
+
+
+class Window(types.Body):
+    """The last `days` days, as 24 hours each."""
+
+    days: types.DayCount = 30
+
+
+class TopWindow(Window):
+    """The window and how many of its users."""
+
+    limit: types.Limit = 20
+
+
+class BalancePage(types.Body):
+    """Which balances, in which order: amounts most first, e-mail and next_reset_at in ascending order."""
+
+    limit: types.Limit = 50
+    sort_by: Literal["consumed", "total_consumed", "balance", "email", "next_reset_at"] = "consumed"
+    cursor: types.Cursor | None = None
+
+
+@router.get("/overview", response_model=OverviewShape)
+async def overview(query: Annotated[Window, Query()], ledger: LedgerOf) -> JSON:
+    """Report the usage of a window, in all and by action type."""
+    total, by_action_type = await reports.overview(ledger, days=query.days)
+    return JSON(
+        OverviewShape(
+            period_days=query.days,
+            total_events=total.event_count,
+            total_credits=total.total_credits,
+            total_api_cost_dollars=total.total_api_cost_dollars,
+            active_users=total.active_users,
+            by_action_type=[shaped(ActionShape, row) for row in by_action_type],
+        )
+    )
+
+
+@router.get("/users", response_model=BalanceListShape)
+async def users(query: Annotated[BalancePage, Query()], ledger: LedgerOf) -> JSON:
+    """List all users' balances. Resets that are due may be up to a minute behind."""
+    after = reports.Place(*read_cursor(query.cursor, Decimal, str, int)) if query.cursor else None
+    rows = await reports.users(ledger, limit=query.limit, sort_by=query.sort_by, after=after)
+    last = rows[-1] if len(rows) == query.limit else None
+    return JSON(
+        BalanceListShape(
+            users=[shaped(BalanceListItem, row) for row in rows],
+            count=len(rows),
+            total=rows[0].total if rows else 0,
+            next_cursor=write_cursor(last.sort_number, last.sort_text, last.user_id) if last else None,
+        )
+    )
+
+
+@router.get("/user/{user}", response_model=UserReportShape, responses=problem_responses(NotFound))
+async def user(user: NamedUser, query: Annotated[Window, Query()], ledger: LedgerOf) -> JSON:
+    """Report on one user: the balance as of now, the newest events of the window, its usage by action type."""
+    report = await reports.user(ledger, await find_user(ledger, user), days=query.days)
+    return JSON(
+        UserReportShape(
+            user=person_shape(report.user),
+            balance=balance_shape(report.user),
+            recent_events=[shaped(EventShape, row) for row in report.recent_events],
+            by_action_type=[shaped(ActionShape, row) for row in report.by_action_type],
+        )
+    )
+
+
+@router.get("/top-consumers", response_model=TopConsumersShape)
+async def top_consumers(query: Annotated[TopWindow, Query()], ledger: LedgerOf) -> JSON:
+    """List the users who consumed most in a window."""
+    rows = await reports.run_report(ledger, "top-consumers", days=query.days, limit=query.limit)
+    return JSON(TopConsumersShape(query.days, [shaped(ConsumerShape, row) for row in rows], len(rows)))
+
+
+@router.get("/daily-trend", response_model=DailyTrendShape)
+async def daily_trend(query: Annotated[Window, Query()], ledger: LedgerOf) -> JSON:
+    """Report the usage of each UTC day that a window touches."""
+    rows = await reports.run_report(ledger, "daily-trend", days=query.days)
+    return JSON(DailyTrendShape(query.days, [shaped(DayShape, row) for row in rows]))

@@ -1,0 +1,109 @@
+"""Who calls, what they may, and what a route works on.
+
+A router is made with the right that all of its routes need. The right is checked before anything of the body is read, so
+that nobody without it learns how a request would have been wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator
+from starlette.requests import Request
+
+from groat_server.errors import Forbidden, Unauthorized
+from groat_server.http.json import StrictRequest
+from groat_server.http.metrics import Gauges
+from groat_server.http.types import user_name
+from groat_server.operations.ledger import Ledger
+from groat_server.operations.tokens import Caller, authenticate
+from groat_server.operations.users import UserName
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.responses import Response
+
+    from groat_server.core.scopes import Scope
+
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+def ledger_of(request: Request) -> Ledger:
+    """Return the ledger that this service works on."""
+    return cast("Ledger", request.app.state.ledger)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who calls; the route has been entered, so it is somebody."""
+    return cast("Caller", request.state.caller)
+
+
+def own_user_of(request: Request) -> int:
+    """Return the id of the user whose token this is. Raises Forbidden for a service's token."""
+    user_id = caller_of(request).user_id
+    if user_id is None:
+        raise Forbidden("This token belongs to a service, not to a user.")
+    return user_id
+
+
+def gauges_of(request: Request) -> Gauges:
+    """Return the figures of this process."""
+    return cast("Gauges", request.app.state.service.gauges)
+
+
+LedgerOf = Annotated[Ledger, Depends(ledger_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+GaugesOf = Annotated[Gauges, Depends(gauges_of)]
+OwnUser = Annotated[int, Depends(own_user_of)]
+
+
+def _named(text: str) -> UserName:
+    """Read a user named in a path, where an id is text too."""
+    return user_name(int(text) if text.isascii() and text.isdigit() else text)
+
+
+# FastAPI takes path parameters of simple types only; what the route gets is the name that the text stands for.
+NamedUser = Annotated[str, Path(description="A user's id or e-mail address.", max_length=320), AfterValidator(_named)]
+
+
+class ProtectedRoute(APIRoute):
+    """A route that asks for a token first, and reads its body strictly."""
+
+    scope: Scope | None = None
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override] # it awaits, as theirs does
+        """Return the handler behind the check of the token."""
+        handler = super().get_route_handler()
+
+        async def protected(request: Request) -> Response:
+            request.state.caller = await _authorize(request, self.scope)
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return protected
+
+
+def protected_router(prefix: str, scope: Scope | None, **options: Any) -> APIRouter:
+    """Return a router whose routes need `scope`; None: any valid token."""
+
+    class Route(ProtectedRoute):
+        pass
+
+    Route.scope = scope
+    return APIRouter(prefix=prefix, route_class=Route, **options)
+
+
+async def _authorize(request: Request, scope: Scope | None) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("This route needs an `Authorization: Bearer` token.", headers=_CHALLENGE)
+    try:
+        caller = await authenticate(ledger_of(request), token.strip())
+    except Unauthorized as error:
+        error.headers.update(_CHALLENGE)
+        raise
+    if scope is not None:
+        caller.require(scope)
+    return caller

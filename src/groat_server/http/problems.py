@@ -1,0 +1,162 @@
+"""Errors as problem+json (RFC 9457): for answers and, from the same classes, for the OpenAPI document."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from groat_server.core.text import is_safe
+from groat_server.database import translated_errors
+from groat_server.errors import BadRequest, GroatError, PayloadTooLarge, Unprocessable
+from groat_server.http.json import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+_log = logging.getLogger(__name__)
+_FIELD_LENGTH_MAX = 100
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class Problem(JSON):
+    """An answer that says what went wrong."""
+
+    media_type = "application/problem+json"
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    *,
+    title: str,
+    detail: str,
+    members: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Problem:
+    """Return the problem as an answer to `request`."""
+    body = {
+        "type": f"urn:groat:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request.scope.get("request_id", ""),
+        **(members or {}),
+    }
+    return Problem(body, status_code=status, headers=dict(headers or {}))
+
+
+def problem_of(request: Request, error: GroatError) -> Problem:
+    """Return the problem that a GroatError is."""
+    return problem(
+        request,
+        error.status,
+        error.problem_code,
+        title=error.title,
+        detail=error.detail,
+        members=error.members,
+        headers=error.headers,
+    )
+
+
+def problem_responses(*errors: type[GroatError]) -> Responses:
+    """Return the OpenAPI entries of what a route may raise, beside what every route may."""
+    by_status: dict[int, list[str]] = {}
+    for error in (*errors, Unprocessable):
+        by_status.setdefault(error.status, []).append(error.__doc__ or error.title)
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": " ".join(texts), "content": content} for status, texts in by_status.items()}
+
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "description": "What went wrong, as RFC 9457 says it; some codes add members of their own.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+}
+
+
+def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """Return pydantic's errors as field and message. What was sent is never echoed."""
+    return [{"field": _field(error["loc"]), "message": _message(error)} for error in errors]
+
+
+def _field(location: Sequence[object]) -> str:
+    path = ".".join(str(part) for part in location if part not in {"body", "query", "path"})
+    return path if is_safe(path) and len(path) <= _FIELD_LENGTH_MAX else "?"
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"The body is not strict JSON: {error['ctx']['error']}."
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+async def _on_groat_error(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, GroatError)  # noqa: S101 - registered for this class alone
+    return problem_of(request, error)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+    return problem_of(
+        request,
+        Unprocessable("The request has values that cannot be taken.", members={"errors": field_errors(error.errors())}),
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+    status = HTTPStatus(error.status_code)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return problem_of(request, PayloadTooLarge("The body is larger than this route takes."))
+    if status == HTTPStatus.BAD_REQUEST:
+        return problem_of(request, BadRequest("The body could not be read."))
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    return problem(
+        request, status, code, title=status.phrase, detail=f"{status.description or status.phrase}.", headers=error.headers
+    )
+
+
+async def _on_database_error(request: Request, error: Exception) -> Problem:
+    try:
+        with translated_errors():
+            raise error
+    except GroatError as meaning:
+        return problem_of(request, meaning)
+
+
+async def _on_bug(request: Request, error: Exception) -> Problem:
+    _log.error("a request failed", exc_info=error)
+    return problem_of(
+        request,
+        GroatError(
+            "Something is wrong on our side. What became of the request is unknown: send it again with the same key."
+        ),
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of `app` be answered as a problem."""
+    app.add_exception_handler(GroatError, _on_groat_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(psycopg.OperationalError, _on_database_error)
+    app.add_exception_handler(Exception, _on_bug)
