@@ -125,7 +125,7 @@ def matched(model: str, provider: str | None) -> Literal["exact", "alias"] | Non
 
 def _snapshot() -> DataSnapshot:
     """Return the data with an empty memory: the library's own keeps every name that it was ever asked."""
-    from genai_prices.data_snapshot import DataSnapshot, get_snapshot  # noqa: PLC0415 - loaded only when needed
+    from genai_prices.data_snapshot import DataSnapshot, get_snapshot  # noqa: PLC0415 - a slow import that not every process needs
 
     return DataSnapshot(get_snapshot().providers, from_auto_update=False)
 
@@ -161,7 +161,7 @@ def _windows(model: ModelInfo) -> Iterator[_Window]:
 
 def _when(constraint: StartDateConstraint | TimeOfDateConstraint | None) -> datetime | tuple[time, time]:
     """Return the instant from which a price holds all day, or the hours of the day in which it holds."""
-    from genai_prices.types import StartDateConstraint  # noqa: PLC0415 - loaded only when needed
+    from genai_prices.types import StartDateConstraint  # noqa: PLC0415 - a slow import that not every process needs
 
     if constraint is None:
         return _EVER

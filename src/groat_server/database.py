@@ -1,7 +1,7 @@
 """Connections to the ledger's PostgreSQL: pools for the service, a session for scripts, and what its errors mean.
 
-Two pools, so that admin reads never starve charges: `write()` for whatever moves credits, `read()` for reports, read-only
-and with a statement timeout. Connections are in autocommit: a statement is a transaction.
+Two pools, so that admin reads never starve charges: `write()` for whatever moves credits, `read()` for reports,
+read-only and with a statement timeout. Connections are in autocommit: a statement is a transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import errors as pg
@@ -74,7 +74,7 @@ class Database:
             open=False,
         )
 
-    async def __aenter__(self) -> Database:
+    async def __aenter__(self) -> Self:
         await self._writes.open()
         await self._reads.open()
         return self
@@ -157,7 +157,10 @@ def _meaning(error: BaseException | None) -> GroatError | None:
 
 
 async def check_server(connection: Connection, *, provider_durability: bool = False) -> str:
-    """The server's version. Raises CannotStart where it is too old or new, or could lose what it has acknowledged."""
+    """Return the server's version.
+
+    Raises CannotStart where it is too old or too new, or could lose what it has acknowledged.
+    """
     found = await connection.execute(
         "SELECT name, setting FROM pg_settings WHERE name IN"
         " ('server_version', 'server_version_num', 'fsync', 'full_page_writes')"
@@ -166,13 +169,14 @@ async def check_server(connection: Connection, *, provider_durability: bool = Fa
     major = int(settings["server_version_num"]) // 10_000
     if not _OLDEST_SERVER <= major <= _NEWEST_SERVER:
         raise CannotStart(
-            f"The server is PostgreSQL {settings['server_version']}; Groat runs on {_OLDEST_SERVER} to {_NEWEST_SERVER}."
+            f"The server is PostgreSQL {settings['server_version']}; "
+            f"Groat runs on {_OLDEST_SERVER} to {_NEWEST_SERVER}."
         )
     weak = [name for name in ("fsync", "full_page_writes") if settings[name] != "on"]
     if weak and not provider_durability:
         raise CannotStart(
-            f"The server has {' and '.join(weak)} off, so a power cut could lose acknowledged charges. Turn it on, or set "
-            "GROAT_DURABILITY=provider if your provider guarantees durability in another way."
+            f"The server has {' and '.join(weak)} off, so a power cut could lose acknowledged charges. Turn it on, or "
+            "set GROAT_DURABILITY=provider if your provider guarantees durability in another way."
         )
     return str(settings["server_version"])
 
@@ -183,8 +187,8 @@ async def get_async_session() -> AsyncIterator[AsyncSession]:
 
     It has an engine of its own, so that a script may call `asyncio.run` more than once.
     """
-    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415 - a second; only scripts need it
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415 - a slow import that not every process needs
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415 - a slow import that not every process needs
 
     with ledger_address(read_settings()) as address:
         engine = create_async_engine(address.url, poolclass=NullPool, connect_args={"options": address.options()})
@@ -201,7 +205,7 @@ def ledger_address(settings: Settings) -> Iterator[Address]:
     if settings.database_url is not None:
         yield Address(settings.database_url, settings.schema)
         return
-    from groat_server import embedded  # noqa: PLC0415 - only where it is used
+    from groat_server import embedded  # noqa: PLC0415 - a slow import that not every process needs
 
     with embedded.hold(settings.data_dir) as server:
         yield Address(server.socket_url, settings.schema)

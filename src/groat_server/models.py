@@ -1,7 +1,7 @@
 """The tables that scripts read, as SQLAlchemy models: for the guide's scripts, reads by hand, and the migration test.
 
-The service itself charges and reports through statements. Names and columns are public interface; constraints and triggers
-are in the migrations. Amounts are credits unless the column says otherwise.
+The service itself charges and reports through statements. Names and columns are public interface; constraints and
+triggers are in the migrations. Amounts are credits unless the column says otherwise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class AmountType(TypeDecorator[Decimal]):
     impl = Numeric
     cache_ok = True
 
-    def process_result_value(self, value: Decimal | None, dialect: Dialect) -> Amount | None:  # noqa: ARG002 - SQLAlchemy's
+    def process_result_value(self, value: Decimal | None, dialect: Dialect) -> Amount | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Return the value as an Amount."""
         return None if value is None else Amount(value)
 
@@ -64,7 +64,7 @@ class ActionTypeType(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> ActionType | None:  # noqa: ARG002 - SQLAlchemy's
+    def process_result_value(self, value: str | None, dialect: Dialect) -> ActionType | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Return the value as an ActionType."""
         return None if value is None else ActionType(value)
 

@@ -1,7 +1,7 @@
 """What the environment says, read once into one frozen value and nowhere else.
 
-Only what belongs to a process is here. What all services on a ledger must agree on (prices, default allowance) is stored in
-the database.
+Only what belongs to a process is here. What all services on a ledger must agree on (prices, default allowance)
+is stored in the database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from the environment. Raises CannotStart where a value makes no sense."""
+    """Read the settings from the environment. Raises CannotStart where a value makes no sense."""
     return Settings(
         data_dir=Path(environment.get("GROAT_DATA_DIR") or _user_data_dir(environment)).expanduser().absolute(),
         database_url=environment.get("DATABASE_URL") or None,
@@ -56,7 +56,7 @@ def _user_data_dir(environment: Mapping[str, str]) -> Path:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:  # noqa: PLR2004 - the size of a port
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
         raise CannotStart(f"GROAT_PORT is {text!r}; it takes a port number, 1 to 65535.")
     return int(text)
 

@@ -106,13 +106,6 @@ class Holders:
         """Whether the process is gone within so many seconds."""
         return wait_for(lambda: not self.runs(pid), seconds=within)
 
-    def waits_at(self, holder: Holder, lock: Path) -> bool:
-        """Whether the process comes to have the lock file open; without /proc nobody can tell."""
-        descriptors = Path(f"/proc/{holder.process.pid}/fd")
-        return not Path("/proc/self/fd").exists() or wait_for(
-            lambda: any(path.resolve() == lock for path in descriptors.glob("*")), seconds=PATIENCE_SECONDS
-        )
-
     def ask(self, url: str, query: str) -> Any:
         """Return the first value that the server answers."""
         with psycopg.connect(url) as connection:
@@ -126,14 +119,13 @@ class Holders:
         return "database system was shut down at" in starts[-1] and "interrupted" not in starts[-1]
 
     def end_all(self) -> None:
-        """End every process that was started here, see the server follow, and remove its files."""
+        """End every process that was started here, and see server and supervisor follow."""
         for process in [*(holder.process for holder in self._started), *self._others]:
             process.kill()
             process.communicate()
         if self.place.directory.exists():
             with Lock(self.place.supervisor) as lock:
                 assert wait_for(lock.take_exclusive, seconds=PATIENCE_SECONDS)
-            shutil.rmtree(self.place.directory)
 
 
 def interpreter(user: int | None) -> str:
@@ -153,27 +145,30 @@ def interpreter(user: int | None) -> str:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Make a directory whose server was started once and has ended."""
-    directory = tmp_path_factory.mktemp("template") / "groat"
-    with hold(directory, options=FAST):
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Make a directory, with its cluster, that tests use one after the other."""
+    place = Place(tmp_path_factory.mktemp("warm") / "groat")
+    with hold(place.directory, options=FAST):
         pass
-    yield directory
-    shutil.rmtree(directory)
+    yield place
+    shutil.rmtree(place.directory)
 
 
 @pytest.fixture
-def directory(template: Path, tmp_path: Path) -> Path:
-    """Copy a directory for this test whose cluster is made already."""
-    return Path(shutil.copytree(template, tmp_path / "groat"))
-
-
-@pytest.fixture
-def holders(directory: Path) -> Iterator[Holders]:
-    """Start processes on the test's directory."""
-    holders = Holders(Place(directory))
+def holders(warm: Place) -> Iterator[Holders]:
+    """Start processes on that directory; the test leaves it so that the next start works."""
+    holders = Holders(warm)
     yield holders
     holders.end_all()
+
+
+@pytest.fixture
+def own(warm: Place, tmp_path: Path) -> Iterator[Holders]:
+    """Start processes on a copy of it, for tests that move or spoil it."""
+    holders = Holders(Place(Path(shutil.copytree(warm.directory, tmp_path / "groat"))))
+    yield holders
+    holders.end_all()
+    shutil.rmtree(holders.place.directory)
 
 
 @pytest.fixture
@@ -182,3 +177,4 @@ def cold(tmp_path: Path) -> Iterator[Holders]:
     holders = Holders(Place(tmp_path / "cold"))
     yield holders
     holders.end_all()
+    shutil.rmtree(holders.place.directory, ignore_errors=True)

@@ -22,6 +22,7 @@ try:
         options=order.get("options"),
     ) as server:
         if order.get("fork"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
             child = os.fork()
             if child == 0:
                 signal.sigwait([signal.SIGUSR1])  # then leaves the block, as a forked worker does

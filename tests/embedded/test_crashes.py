@@ -9,6 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from groat_server.embedded import hold, leftovers
+from groat_server.embedded.binaries import find_binaries
+from groat_server.embedded.identity import Identity
+from groat_server.embedded.programs import Programs
 from groat_server.embedded.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -28,20 +31,22 @@ def test_the_server_does_not_outlive_a_killed_supervisor(holders: Holders) -> No
 
 
 def test_a_server_without_supervisor_is_ended_before_the_next_starts(holders: Holders) -> None:
-    """`clear_postmaster` waits for a server of ours. Seen to fail without it: PostgreSQL refuses its pid file."""
-    first = holders.start()
-    assert first.said["started"]
-    orphan = holders.postmaster()
-    os.kill(orphan, signal.SIGSTOP)  # so that the signal at the supervisor's end has no effect yet
+    """`clear_postmaster` ends a server of ours. Seen to fail without it: PostgreSQL refuses to start beside it."""
+    user = Identity(os.geteuid(), os.getegid(), namespace=os.geteuid() == 0)
+    pid_file = holders.place.cluster / "postmaster.pid"
+    settings = ("--listen_addresses=", f"--unix_socket_directories={holders.place.sockets}")
+    orphan = Programs(find_binaries(None), user).start(
+        "postgres", "-D", str(holders.place.cluster), *settings, stdout=subprocess.DEVNULL
+    )
     try:
-        os.kill(holders.supervisor(), signal.SIGKILL)
-        second = holders.start()
-        assert wait_for(lambda: not holders.place.report.exists(), seconds=10)  # the launch has begun
+        assert wait_for(lambda: pid_file.exists() and "ready" in pid_file.read_text(), seconds=10)
+        with hold(holders.place.directory) as server:
+            assert orphan.wait(timeout=10) == 0
+            assert holders.ask(server.url, "SELECT 1") == 1
+            assert holders.was_shut_down_cleanly()
     finally:
-        os.kill(orphan, signal.SIGCONT)
-    assert second.said["started"]
-    assert holders.postmaster() != orphan
-    assert holders.was_shut_down_cleanly()
+        orphan.kill()
+        orphan.wait()
 
 
 def test_a_killed_server_takes_its_supervisor_along_and_is_recovered(holders: Holders) -> None:

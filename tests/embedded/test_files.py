@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from groat_server.embedded import hold
+from groat_server.embedded import hold, leftovers
 from groat_server.embedded.place import LOG_BYTES_MAX, Place
 
 if TYPE_CHECKING:
@@ -79,17 +79,23 @@ def test_a_lost_password_is_replaced(holders: Holders) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "a,b"])
-def test_a_path_that_no_socket_can_have_is_no_obstacle(directory: Path, holders: Holders, name: str) -> None:
+def test_a_path_that_no_socket_can_have_is_no_obstacle(own: Holders, name: str) -> None:
     """A socket's name has 107 bytes and clients split it at commas. Seen to fail without the short directory."""
-    awkward = directory.with_name(name)
-    directory.rename(awkward)
-    holders.place = Place(awkward)
-    with hold(awkward) as server:
-        assert holders.ask(server.socket_url, "SELECT 1") == 1
-        assert holders.ask(server.url, "SELECT 1") == 1
-        sockets = Path(holders.ask(server.url, "SHOW unix_socket_directories"))
+    own.place = Place(own.place.directory.rename(own.place.directory.with_name(name)))
+    with hold(own.place.directory) as server:
+        assert own.ask(server.socket_url, "SELECT 1") == 1
+        assert own.ask(server.url, "SELECT 1") == 1
+        sockets = Path(own.ask(server.url, "SHOW unix_socket_directories"))
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
     assert not sockets.exists()
+
+
+def test_a_directory_with_a_space_works(own: Holders) -> None:
+    """The usual place on macOS has one."""
+    own.place = Place(own.place.directory.rename(own.place.directory.with_name("Application Süpport")))
+    with hold(own.place.directory) as server:
+        assert own.ask(server.socket_url, "SELECT 1") == 1
+        assert leftovers.runs_in_by_ps(own.place.cluster, own.postmaster())
 
 
 def test_the_port_stays_the_same_until_somebody_else_has_it(holders: Holders) -> None:
@@ -109,14 +115,14 @@ def test_the_port_stays_the_same_until_somebody_else_has_it(holders: Holders) ->
         assert server.url == second
 
 
-def test_a_long_log_is_put_aside(holders: Holders) -> None:
+def test_a_long_log_is_put_aside(own: Holders) -> None:
     """The log grows to a bound, not for ever. Seen to fail without the look at its size."""
-    with holders.place.log.open("a") as log:
+    with own.place.log.open("a") as log:
         log.truncate(LOG_BYTES_MAX + 1)
-    with hold(holders.place.directory):
+    with hold(own.place.directory):
         pass
-    assert holders.place.log.stat().st_size < LOG_BYTES_MAX
-    assert holders.place.log.with_name("server.log.1").stat().st_size > LOG_BYTES_MAX
+    assert own.place.log.stat().st_size < LOG_BYTES_MAX
+    assert own.place.log.with_name("server.log.1").stat().st_size > LOG_BYTES_MAX
 
 
 def test_options_reach_the_server_but_not_its_address(holders: Holders) -> None:

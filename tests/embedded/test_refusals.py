@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 SOURCES = Path(__file__).parents[2] / "src"
 
 
-def test_a_cluster_of_another_major_version_is_not_touched(holders: Holders) -> None:
+def test_a_cluster_of_another_major_version_is_not_touched(own: Holders) -> None:
     """PostgreSQL says only "incompatible"; people need to hear of dump and restore."""
-    (holders.place.cluster / "PG_VERSION").write_text("14\n")
+    (own.place.cluster / "PG_VERSION").write_text("14\n")
     with (
         pytest.raises(CannotStart, match=r"made by PostgreSQL 14.*pg_dumpall.*DATABASE_URL"),
-        hold(holders.place.directory),
+        hold(own.place.directory),
     ):
         pass
 

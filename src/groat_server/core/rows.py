@@ -1,10 +1,16 @@
-"""What statements return: one frozen dataclass a result, field by column name. Amounts are credits unless said otherwise."""
+"""What statements return: one frozen dataclass a result, field by column name.
+
+Amounts are credits unless said otherwise.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class TokenHolder:
 
 @dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """Totals of a window: of one action type or, with `action_type` null, of all. `total_api_cost_dollars` is in USD."""
+    """Totals of a window: of one action type or, with `action_type` null, of all. Costs are in USD."""
 
     action_type: str | None
     event_count: int

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 class Usage:
     """One use of AI by one user, as it was reported.
 
-    `input_tokens` includes cached tokens: `cache_read_tokens` and `cache_write_tokens` are parts of it, as
-    `reasoning_tokens` is a part of `output_tokens`. `quantity` counts the units of an action that is priced per unit.
-    `api_cost` is in USD and replaces the catalogue's cost. `occurred_at` absent means now, by the database's clock.
-    `user_id` None means that nobody is known by the name that was given. `enforce` asks for a refusal where the credits do not suffice; `backfill` lets the use be older than 35 days.
+    `user_id` None means that nobody is known by the name that was given. `input_tokens` includes cached tokens:
+    `cache_read_tokens` and `cache_write_tokens` are parts of it, as `reasoning_tokens` is a part of `output_tokens`.
+    `quantity` counts the units of an action that is priced per unit. `api_cost` is in USD and replaces the catalogue's
+    cost. `occurred_at` absent means now, by the database's clock. `enforce` asks for a refusal where the credits do not
+    suffice; `backfill` lets the use be older than 35 days.
     """
 
     user_id: int | None

@@ -8,6 +8,7 @@ import socket
 import stat
 import tempfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,14 +29,15 @@ LONGEST_NAME: Final = "/.s.PGSQL.65535"
 
 def free_port(place: Place) -> int:
     """Find the port of the last start if it is free, else another, which then stays. Raises CannotStart."""
-    try:
-        first = int(place.port.read_text())
-    except (FileNotFoundError, ValueError):
-        first = FIRST_PORT + zlib.crc32(os.fsencode(place.directory)) % PORTS
+    kept = None
+    with suppress(FileNotFoundError, ValueError):
+        kept = int(place.port.read_text())
+    first = kept or FIRST_PORT + zlib.crc32(os.fsencode(place.directory)) % PORTS
     for step in range(PORTS):
         port = FIRST_PORT + (first - FIRST_PORT + step) % PORTS
         if _is_free(port):
-            write_own(place.port, str(port))
+            if port != kept:
+                write_own(place.port, str(port))
             return port
     raise CannotStart(
         f"No TCP port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} can be had on 127.0.0.1. Bring up the loopback "

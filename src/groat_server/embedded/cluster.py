@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from groat_server.embedded.place import write_own
+from groat_server.embedded.waiting import wait_for
 from groat_server.errors import CannotStart
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 BUILTIN_LOCALES_SINCE: Final = 17
 DRAFT_PREFIX: Final = "initializing-"
+REMOVAL_SECONDS: Final = 10
 
 # Written once into postgresql.conf, where whoever runs Groat may change them. Nothing here trades safety for speed.
 SETTINGS: Final = """
@@ -46,8 +48,7 @@ def ensure_cluster(place: Place, programs: Programs, *, version: str, durably: b
     Raises CannotStart.
     """
     for draft in place.directory.glob(f"{DRAFT_PREFIX}*"):
-        # Of a start that was killed; its initdb may be clearing up at this moment.
-        shutil.rmtree(draft, ignore_errors=True)
+        _clear_draft(draft)
     major = version.split(".", maxsplit=1)[0]
     if not place.cluster.exists():
         _make(place, programs, major=int(major), durably=durably)
@@ -61,6 +62,17 @@ def ensure_cluster(place: Place, programs: Programs, *, version: str, durably: b
         )
     if not place.password.exists():
         _run_alone(programs, place.cluster, _set_password(place))
+
+
+def _clear_draft(draft: Path) -> None:
+    """Remove what a killed start left, also while its initdb is still at it."""
+
+    def is_removed() -> bool:
+        shutil.rmtree(draft, ignore_errors=True)
+        return not draft.exists()
+
+    if not wait_for(is_removed, seconds=REMOVAL_SECONDS):
+        raise CannotStart(f"{draft}, left by a start that was killed, cannot be removed. Remove it, then start again.")
 
 
 def _stored_major(cluster: Path) -> str:

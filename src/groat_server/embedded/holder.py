@@ -1,9 +1,10 @@
 """The holder's side: share the one server of a directory, start it if nobody has, leave it.
 
 Three lock files say all. Who shares `holders` wants the server; the supervisor ends as soon as it gets that lock for
-itself, which is when nobody is left, so a newcomer waits until the old server is gone and starts a fresh one. Who has
-`starting` is the only one that may launch. `supervisor` is taken *before* the launch and handed over, so there is no
-moment at which a supervisor lives unseen.
+itself, which is when nobody is left, so a newcomer waits until the old server is gone and starts a fresh one.
+`supervisor` is taken *before* the launch and handed over, so there is no moment at which a supervisor lives unseen.
+`starting` lets one newcomer look at a time: between a launcher's grasp of `supervisor` and its removal of the report
+that a killed supervisor left, another would believe that report.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Report:
 
     def write(self, place: Place) -> None:
         """Tell all holders, at once and in full."""
-        write_own(place.report, json.dumps(asdict(self)))
+        write_own(place.report, json.dumps(asdict(self)), durably=False)
 
     @classmethod
     def read(cls, place: Place) -> Report | None:
@@ -120,13 +120,14 @@ def open_own(path: Path, flags: int) -> int:
     return descriptor
 
 
-def write_own(path: Path, text: str) -> None:
-    """Replace a file of ours so that readers, and the disk after a power cut, have the old text or the new."""
+def write_own(path: Path, text: str, *, durably: bool = True) -> None:
+    """Replace a file of ours: readers (if `durably`, the disk after a power cut) have the old text or the new."""
     draft = path.with_name(f"{path.name}.new")
     with os.fdopen(open_own(draft, os.O_WRONLY | os.O_TRUNC), "w") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if durably:
+            os.fsync(file.fileno())
     draft.replace(path)
 
 

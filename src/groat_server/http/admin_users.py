@@ -126,7 +126,9 @@ async def update_user(user: NamedUser, body: UserChange, ledger: LedgerOf, calle
     return JSON(user_shape(await operations.show_user(ledger, user_id)))
 
 
-@router.post("/users/{user}/tokens", status_code=201, response_model=NewTokenShape, responses=problem_responses(NotFound))
+@router.post(
+    "/users/{user}/tokens", status_code=201, response_model=NewTokenShape, responses=problem_responses(NotFound)
+)
 async def create_user_token(user: NamedUser, body: NewToken, ledger: LedgerOf) -> JSON:
     """Make a token with a user's own rights. It is shown in this answer only."""
     user_id = await operations.find_user(ledger, user)

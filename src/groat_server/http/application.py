@@ -88,7 +88,14 @@ def create_app(service: Service) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.service = service
-    for router in (usage.router, usage.estimates, admin_credits.router, admin_users.router, admin_users.balances, me.router):
+    for router in (
+        usage.router,
+        usage.estimates,
+        admin_credits.router,
+        admin_users.router,
+        admin_users.balances,
+        me.router,
+    ):
         app.include_router(router)
     app.include_router(probes.router)
     problems.install(app)

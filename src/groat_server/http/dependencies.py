@@ -1,7 +1,7 @@
 """Who calls, what they may, and what a route works on.
 
-A router is made with the right that all of its routes need. The right is checked before anything of the body is read, so
-that nobody without it learns how a request would have been wrong.
+A router is made with the right that all of its routes need. The right is checked before anything of the body is read,
+so that nobody without it learns how a request would have been wrong.
 """
 
 from __future__ import annotations

@@ -50,6 +50,6 @@ class Gauges:
             return
         self._refreshed = time.monotonic()
         vitals = await read_vitals(ledger)
-        self.last_event_age.set(vitals.last_event_age_seconds)
+        self.last_event_age.set(float(vitals.last_event_age_seconds))
         self.users_without_balance.set(vitals.users_without_balance)
         self.overdue_resets.set(vitals.overdue_resets)

@@ -72,7 +72,8 @@ def problem_of(request: Request, error: GroatError) -> Problem:
 def problem_responses(*errors: type[GroatError]) -> Responses:
     """Return the OpenAPI entries of what a route may raise, beside what every route may."""
     by_status: dict[int, list[str]] = {}
-    for error in (*errors, Unprocessable):
+    raised: tuple[type[GroatError], ...] = (*errors, Unprocessable)
+    for error in raised:
         by_status.setdefault(error.status, []).append(error.__doc__ or error.title)
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": " ".join(texts), "content": content} for status, texts in by_status.items()}
@@ -110,12 +111,12 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 async def _on_groat_error(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, GroatError)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, GroatError)  # noqa: S101 - what must be true already
     return problem_of(request, error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what must be true already
     return problem_of(
         request,
         Unprocessable("The request has values that cannot be taken.", members={"errors": field_errors(error.errors())}),
@@ -123,7 +124,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Problem:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+    assert isinstance(error, HTTPException)  # noqa: S101 - what must be true already
     status = HTTPStatus(error.status_code)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return problem_of(request, PayloadTooLarge("The body is larger than this route takes."))
@@ -131,7 +132,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Problem:
         return problem_of(request, BadRequest("The body could not be read."))
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
     return problem(
-        request, status, code, title=status.phrase, detail=f"{status.description or status.phrase}.", headers=error.headers
+        request,
+        status,
+        code,
+        title=status.phrase,
+        detail=f"{status.description or status.phrase}.",
+        headers=error.headers,
     )
 
 

@@ -19,7 +19,7 @@ Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
 
 @dataclass(frozen=True, slots=True)
 class PriceShape:
-    """What priced a charge. `rates` are USD per million tokens, or credits for an action; `version` is the pinned row."""
+    """What priced a charge. `rates`: USD per million tokens, or credits for an action; `version`: the pinned row."""
 
     cost_source: str
     credits_per_dollar: Number

@@ -81,25 +81,21 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape | UntrackedShape:
             api_cost=charge.api_cost if charge else None,
             price=price_shape(charge, receipt.version, receipt.usage.model) if charge else None,
         )
-    row, charge = receipt.row, receipt.charge
-    if receipt.outcome.is_refusal or row is None or charge is None:
+    charge, booking = receipt.charge, receipt.booking
+    if charge is None or booking is None:
         raise refusal(receipt)
-    event_id, balance, available, version, created_at = (
-        row.event_id, row.balance, row.available, row.version, row.created_at,
-    )
-    assert event_id and balance is not None and available is not None and version and created_at  # noqa: S101, PT018 - an event has them all
     return ReceiptShape(
-        id=event_id,
+        id=booking.event_id,
         outcome=receipt.outcome,
         tracked=True,
         credits_charged=charge.credits_charged,
         api_cost=charge.api_cost,
-        balance=balance,
-        available=available,
-        overdrawn=balance < 0,
-        version=version,
+        balance=booking.balance,
+        available=booking.available,
+        overdrawn=booking.balance < 0,
+        version=booking.version,
         replayed=receipt.outcome is Outcome.REPLAYED,
-        created_at=created_at,
+        created_at=booking.created_at,
         price=price_shape(charge, receipt.version, receipt.usage.model),
     )
 

@@ -64,7 +64,7 @@ def _time(value: object) -> datetime:
         instant = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError("is no time that exists") from error
-    if not 2000 <= instant.year <= 2100:  # noqa: PLR2004 - centuries
+    if not 2000 <= instant.year <= 2100:  # noqa: PLR2004 - lengths and years
         raise ValueError("must lie between the years 2000 and 2100")
     return instant
 
@@ -120,9 +120,9 @@ def user_name(value: object) -> UserName:
             pass
         case int() if 0 < value <= ID_MAX:
             return value
-        case str() if len(value) <= 320 and is_safe(value):  # noqa: PLR2004 - the length of an address
+        case str() if len(value) <= 320 and is_safe(value):  # noqa: PLR2004 - lengths and years
             return _email(value)
-        case {"external_id": str(name)} if len(value) == 1 and 1 <= len(name) <= 255 and is_safe(name):  # noqa: PLR2004
+        case {"external_id": str(name), **others} if not others and 1 <= len(name) <= 255 and is_safe(name):  # noqa: PLR2004 - lengths and years
             return ExternalId(name)
     raise ValueError('must be an id, an e-mail address or {"external_id": "…"}')
 

@@ -101,7 +101,7 @@ async def charge(
     key = _one_key(idempotency_key, body.idempotency_key)
     _check_rights(body, caller)
     (user_id,) = await find_users(ledger, [body.user])
-    (receipt,) = await operations.charge(ledger, [_usage(body, user_id, key)])
+    (receipt,) = await operations.charge(ledger, [usage_of(body, user_id, key)])
     gauges.count([receipt.outcome])
     answer = receipt_shape(receipt)
     is_new = receipt.outcome is Outcome.RECORDED
@@ -115,7 +115,9 @@ async def charge_batch(body: BatchRequest, ledger: LedgerOf, caller: CallerOf, g
     items = [_read_item(item, caller) for item in body.events]
     valid = [item for item in items if isinstance(item, UsageRequest)]
     user_ids = await find_users(ledger, [item.user for item in valid]) if valid else []
-    usages = [_usage(item, user_id, item.idempotency_key or "") for item, user_id in zip(valid, user_ids, strict=True)]
+    usages = [
+        usage_of(item, user_id, item.idempotency_key or "") for item, user_id in zip(valid, user_ids, strict=True)
+    ]
     receipts = iter(await operations.charge(ledger, usages) if usages else [])
     results = [
         {"index": index, **(item if isinstance(item, dict) else _result(next(receipts)))}
@@ -137,7 +139,7 @@ async def charge_batch(body: BatchRequest, ledger: LedgerOf, caller: CallerOf, g
 @estimates.post("/estimate", response_model=EstimateShape, responses=problem_responses())
 async def estimate(body: EstimateRequest, ledger: LedgerOf) -> JSON:
     """Price one use of AI by the prices of now, or of when it occurred; nothing is stored."""
-    usage = Usage(user_id=None, idempotency_key="", **_priced_fields(body))
+    usage = Usage(user_id=None, idempotency_key="", **priced_fields(body))
     quote = await operations.estimate(ledger, usage)
     if isinstance(quote, Unpriceable):
         raise Unprocessable(quote.detail, code=quote.code)
@@ -189,8 +191,9 @@ def _result(receipt: operations.Receipt) -> dict[str, Any]:
     return {field.name: getattr(answer, field.name) for field in fields(answer)}
 
 
-def _usage(body: UsageRequest, user_id: int | None, key: str) -> Usage:
-    usage = Usage(user_id=user_id, idempotency_key=key, **_priced_fields(body))
+def usage_of(body: UsageRequest, user_id: int | None, key: str) -> Usage:
+    """Return the usage that a request reports, of the user it was found to name."""
+    usage = Usage(user_id=user_id, idempotency_key=key, **priced_fields(body))
     return replace(
         usage,
         description=body.description,
@@ -201,5 +204,6 @@ def _usage(body: UsageRequest, user_id: int | None, key: str) -> Usage:
     )
 
 
-def _priced_fields(body: Use) -> dict[str, Any]:
+def priced_fields(body: Use) -> dict[str, Any]:
+    """Return what of a request decides its price."""
     return {name: getattr(body, name) for name in Use.model_fields}

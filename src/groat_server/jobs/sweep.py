@@ -37,6 +37,6 @@ class Sweeper:
                 self._last_success = time.monotonic()
                 if swept:
                     _log.info("rolled %d users over their boundaries", swept)
-            except Exception:  # the sweep must outlive whatever befalls one round of it
+            except Exception:  # the sweep must outlive whatever befalls one round of it  # noqa: BLE001 - it must outlive whatever befalls one round of it
                 _log.exception("the sweep failed; it goes on")
             await asyncio.sleep(self._interval)

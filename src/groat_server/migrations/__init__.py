@@ -1,11 +1,11 @@
 """Brings a database to the schema of this version, and says whether it is there.
 
-Two kinds of files make the schema. *Revisions* (`versions/NNNN_*.sql`, run by Alembic) change tables, forward only, each
-once. *Definitions* (`sql/definitions/*.sql`: functions and triggers, all `CREATE OR REPLACE`) are replaced whenever their
-text has changed, so that a function has one source in the tree (docs/decisions/0003).
+Two kinds of files make the schema. *Revisions* (`versions/NNNN_*.sql`, run by Alembic) change tables, forward only,
+each once. *Definitions* (`sql/definitions/*.sql`: functions and triggers, all `CREATE OR REPLACE`) are replaced when
+their text has changed, so that a function has one source in the tree (docs/decisions/0003).
 
-Safe beside running services: one runner at a time (an advisory lock), no statement waits longer than `LOCK_TIMEOUT` for a
-table lock (a waiting lock would stop every charge behind it), and a runner that did not get its lock tries again.
+Safe beside running services: one runner at a time (an advisory lock), no statement waits longer than `LOCK_TIMEOUT` for
+a table lock (a waiting lock would stop every charge behind it), and a runner that did not get its lock tries again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def migrate(url: str, *, schema: str = "public", to: str = "head") -> Migrated:
 
 async def is_current(connection: psycopg.AsyncConnection[Any], schema: str = "public") -> bool:
     """Whether the database has exactly the schema of this version."""
-    tables = await connection.execute("SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s", (schema, VERSION_TABLE))
+    tables = await connection.execute(
+        "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s", (schema, VERSION_TABLE)
+    )
     if await tables.fetchone() is None:
         return False
     revisions = await connection.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(VERSION_TABLE)))
@@ -88,16 +90,16 @@ async def is_current(connection: psycopg.AsyncConnection[Any], schema: str = "pu
 
 def run_sql_file(revision_file: str) -> None:
     """Run the `.sql` file that lies beside a revision, statement by statement, in the revision's transaction."""
-    from alembic import op  # noqa: PLC0415 - only inside a migration
+    from alembic import op  # noqa: PLC0415 - a slow import that not every process needs
 
     op.get_bind().exec_driver_sql(Path(revision_file).with_suffix(".sql").read_text("utf-8").replace("%", "%%"))
 
 
 def _upgrade(url: str, options: str, schema: str, to: str) -> None:
-    from alembic import command  # noqa: PLC0415 - half a second that a database up to date need not pay
-    from alembic.config import Config  # noqa: PLC0415
-    from sqlalchemy import create_engine, event  # noqa: PLC0415
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - a slow import that not every process needs
+    from alembic.config import Config  # noqa: PLC0415 - a slow import that not every process needs
+    from sqlalchemy import create_engine, event  # noqa: PLC0415 - a slow import that not every process needs
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415 - a slow import that not every process needs
 
     engine = create_engine(url, poolclass=NullPool, connect_args={"options": options})
 
@@ -114,7 +116,7 @@ def _upgrade(url: str, options: str, schema: str, to: str) -> None:
 
 
 def _install_definitions(connection: psycopg.Connection) -> tuple[str, ...]:
-    installed = dict(connection.execute("SELECT name, digest FROM schema_definitions").fetchall())
+    installed: dict[str, str] = dict(connection.execute("SELECT name, digest FROM schema_definitions").fetchall())
     changed = [(name, text, digest) for name, text, digest in _definitions() if installed.get(name) != digest]
     with connection.transaction():  # nobody sees half of them
         for name, text, digest in changed:

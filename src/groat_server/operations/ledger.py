@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from groat_server.core.price_book import PriceBook
 from groat_server.database import Address, Connection, Database, check_server
 from groat_server.errors import CannotStart
 from groat_server.migrations import is_current
@@ -16,7 +15,7 @@ from groat_server.sql import Statement
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from groat_server.core.price_book import PriceVersion
+    from groat_server.core.price_book import PriceBook, PriceVersion
 
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
@@ -60,7 +59,10 @@ class Ledger:
 
 @asynccontextmanager
 async def open_ledger(address: Address, *, provider_durability: bool = False) -> AsyncIterator[Ledger]:
-    """Open the ledger at `address`. Raises CannotStart where the server or its schema are not what this version needs."""
+    """Open the ledger at `address`.
+
+    Raises CannotStart where the server or its schema are not what this version needs.
+    """
     async with Database(address) as database:
         async with database.write() as connection:
             version = await check_server(connection, provider_durability=provider_durability)

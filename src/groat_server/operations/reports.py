@@ -134,4 +134,3 @@ async def user(
             await _USER_EVENTS.all(connection, limit=events, **window),
             await _USER_ACTIONS.all(connection, **window),
         )
-

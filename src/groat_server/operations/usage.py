@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from psycopg import DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError
@@ -43,17 +44,30 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Booking:
+    """The event that a charge became, and the balance it left, both as they were when it was booked."""
+
+    event_id: int
+    created_at: datetime
+    balance: Decimal
+    available: Decimal
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of one charge.
 
-    `charge` is what it cost, from the event's stored columns, where one was booked now or earlier; otherwise what it would
-    cost, or None where it has no price. `version` is the price version behind it, if there is one.
+    `booking` is the event, booked now or earlier. `charge` is then what it cost, from the event's stored columns;
+    otherwise what it would cost, or None where it has no price. `version` is the price version behind it, if there is
+    one. `row` is what the database answered, None where it could not.
     """
 
     outcome: Outcome
     usage: Usage
     charge: Charge | None
     version: PriceVersion | None
+    booking: Booking | None
     row: ChargeRow | None
 
 
@@ -107,7 +121,7 @@ async def _charge(
     except (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError):
         if len(usages) == 1:
             _log.exception("a charge could not be stored")
-            return [Receipt(Outcome.FAILED, usages[0], None, None, None)]
+            return [Receipt(Outcome.FAILED, usages[0], None, None, None, None)]
         middle = len(usages) // 2
         first = await _charge(ledger, connection, usages[:middle], known, at)
         return first + await _charge(ledger, connection, usages[middle:], known, at)
@@ -128,7 +142,8 @@ async def _charge_priced(
         rows = await _call(connection, _arguments(usages, priced, book), at)
         if not rows or rows[0].outcome != "stale_prices":
             return [
-                await _receipt(ledger, usage, found, row) for usage, found, row in zip(usages, priced, rows, strict=True)
+                await _receipt(ledger, usage, found, row)
+                for usage, found, row in zip(usages, priced, rows, strict=True)
             ]
         book = await ledger.reload_book()
         instant = rows[0].instant
@@ -190,15 +205,31 @@ def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], 
 
 
 async def _receipt(ledger: Ledger, usage: Usage, priced: Charge | Unpriceable, row: ChargeRow) -> Receipt:
-    found = _stored_charge(row) or (priced if isinstance(priced, Charge) else None)
-    version = await ledger.price_version(found.price_id) if found else None
-    return Receipt(Outcome(row.outcome), usage, found, version, row)
+    stored = _stored_charge(row) or (priced if isinstance(priced, Charge) else None)
+    version = await ledger.price_version(stored.price_id) if stored else None
+    return Receipt(Outcome(row.outcome), usage, stored, version, _booking(row), row)
 
 
 def _stored_charge(row: ChargeRow) -> Charge | None:
-    if row.credits_charged is None or row.credits_per_dollar is None or row.multiplier is None:
-        return None
-    source = cast("CostSource", row.cost_source)
-    return Charge(
-        row.credits_charged, row.api_cost, row.credits_per_dollar, row.multiplier, source, row.price_id, None, None
-    )
+    match row:
+        case ChargeRow(
+            credits_charged=Decimal() as credits, credits_per_dollar=Decimal() as rate, multiplier=Decimal() as by
+        ):
+            source = cast("CostSource", row.cost_source)
+            return Charge(credits, row.api_cost, rate, by, source, row.price_id, None, None)
+        case _:
+            return None
+
+
+def _booking(row: ChargeRow) -> Booking | None:
+    match row:
+        case ChargeRow(
+            event_id=int(event_id),
+            created_at=datetime() as created_at,
+            balance=Decimal() as balance,
+            available=Decimal() as available,
+            version=int(version),
+        ):
+            return Booking(event_id, created_at, balance, available, version)
+        case _:
+            return None

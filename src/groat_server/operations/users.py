@@ -48,7 +48,9 @@ async def find_users(ledger: Ledger, names: Sequence[UserName]) -> list[int | No
     """
     async with ledger.database.write() as connection:
         found = await _resolve(connection, names)
-        unknown = sorted({name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)})
+        unknown = sorted(
+            {name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)}
+        )
         if unknown and (await _SETTINGS.one(connection)).create_users:
             await ensure_users(connection, unknown)
             found = await _resolve(connection, names)
@@ -135,8 +137,8 @@ async def update_user(
 ) -> None:
     """Change what is given of a user; None leaves it as it is.
 
-    A new time zone counts from the next period on. Raises NotFound, and Conflict (demo_mode_refused) where a user with a
-    history is to enter demo mode.
+    A new time zone counts from the next period on. Raises NotFound, and Conflict (demo_mode_refused) where a user
+    with a history is to enter demo mode.
     """
     async with ledger.database.write() as connection:
         changed = await _UPDATE.maybe(

@@ -27,7 +27,7 @@ _COMMENT = re.compile(r"--[^\n]*")
 @cache
 def source(name: str) -> LiteralString:
     """Return the text of the statement `name` ("reports/overview"), as published: with `:name` parameters."""
-    return cast("LiteralString", files(__package__).joinpath(f"{name}.sql").read_text("utf-8"))
+    return files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
 class Statement(Generic[Row]):
@@ -71,4 +71,4 @@ class Statement(Generic[Row]):
 @cache
 def _composed(name: str) -> sql.SQL:
     text = _COMMENT.sub("", source(name)).replace("%", "%%")
-    return sql.SQL(cast("LiteralString", _PARAMETER.sub(r"%(\1)s", text)))
+    return sql.SQL(_PARAMETER.sub(r"%(\1)s", text))

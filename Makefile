@@ -1,0 +1,58 @@
+# The two commands that matter: `make demo` and `make test`. Each sets up what it needs in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes
+TREE = $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e client
+
+.PHONY: help setup setup-dev demo stop test check bench requirements clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## Install what is needed to run
+setup-dev: .venv/.ready-dev ## Install what is needed to develop
+
+# The developers' environment has all that the users' has, so one that is there serves for both.
+.venv/.ready: $(BIN)/uv requirements/server.txt pyproject.toml client/pyproject.toml
+	@if [ ! -e .venv/.ready-dev ]; then $(INSTALL) requirements/server.txt && $(TREE); fi
+	@touch $@
+
+.venv/.ready-dev: $(BIN)/uv requirements/dev.txt pyproject.toml client/pyproject.toml
+	@$(INSTALL) requirements/dev.txt && $(TREE)
+	@touch .venv/.ready $@
+
+$(BIN)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Groat needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …'; exit 1; }
+	@$(PYTHON) -m venv .venv \
+		|| { echo 'Python cannot make virtual environments here; on Debian: apt-get install python3-venv'; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+demo: setup ## Start a service with sample data, charge once, show what to try
+	@$(BIN)/groat demo
+
+stop: ## Stop it
+	@$(BIN)/groat stop
+
+test: setup-dev ## Run the tests
+	@$(BIN)/pytest
+
+check: setup-dev ## Lint, types, layers, migrations
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/squawk src/groat_server/migrations/versions/*.sql
+
+bench: setup-dev ## Measure: ratios side by side, on a server of its own
+	@$(BIN)/python benchmarks/charge.py
+
+requirements: $(BIN)/uv ## Compile the pinned requirements anew
+	@cd requirements && for name in uv server dev; do \
+		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command 'make requirements' $$name.in -o $$name.txt; done
+
+clean: ## Remove the environment and what tools have left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,72 @@
+"""`groat psql` and `groat db …`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Annotated
+from urllib.parse import quote
+
+from cyclopts import App, Parameter
+
+from groat_server.cli.output import say
+from groat_server.errors import CannotStart
+
+db = App(name="db", help="Migrate the database, or print its URL.")
+
+
+def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="What psql is given.")]) -> int:
+    """Open psql on the ledger; what follows goes to psql, such as -c 'SELECT …' or -f FILE."""
+    from groat_server import embedded
+    from groat_server.settings import read_settings
+
+    settings = read_settings()
+    program = shutil.which("psql")
+    if settings.database_url is not None:
+        if program is None:
+            raise CannotStart("There is no psql on the PATH; install PostgreSQL's client.")
+        return _psql(program, settings.database_url, settings.schema, arguments)
+    with embedded.hold(settings.data_dir) as server:
+        return _psql(program or str(server.binaries / "psql"), server.url, settings.schema, arguments)
+
+
+def _psql(program: str, url: str, schema: str, arguments: tuple[str, ...]) -> int:
+    return subprocess.run([program, _with_schema(url, schema), *arguments], check=False).returncode
+
+
+@db.command
+def migrate(
+    *, schema: Annotated[str | None, Parameter(help="The schema of the tables (GROAT_SCHEMA).")] = None
+) -> None:
+    """Bring the database to the schema of this version; safe beside running services, and again."""
+    from groat_server.database import ledger_address
+    from groat_server.migrations import migrate as run
+    from groat_server.settings import read_settings
+
+    settings = read_settings()
+    with ledger_address(settings) as address:
+        done = run(address.url, schema=schema or settings.schema)
+    was = "empty" if done.before is None else f"at {done.before}"
+    changed = f", {len(done.definitions)} definitions renewed" if done.definitions else ""
+    say(f"[green]✓[/] schema at {done.after} (it was {was}{changed})")
+
+
+@db.command
+def url() -> None:
+    """Print a URL that psql and other clients take; on the embedded server it is the superuser's."""
+    from groat_server import embedded
+    from groat_server.settings import read_settings
+
+    settings = read_settings()
+    if settings.database_url is not None:
+        print(_with_schema(settings.database_url, settings.schema))
+        return
+    with embedded.hold(settings.data_dir) as server:
+        print(_with_schema(server.url, settings.schema))
+
+
+def _with_schema(address: str, schema: str) -> str:
+    if schema == "public":
+        return address
+    joint = "&" if "?" in address else "?"
+    return f"{address}{joint}options={quote(f'-csearch_path={schema}')}"

@@ -1,0 +1,147 @@
+"""`groat up`, `groat serve`, `groat demo`, `groat stop`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from groat_server.cli.output import say
+from groat_server.errors import CannotStart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from groat_server.database import Address
+    from groat_server.http.application import Service
+    from groat_server.settings import Settings
+
+_SHUTDOWN_SECONDS = 25
+_BACKLOG = 1024
+
+
+def up(
+    *,
+    demo: Annotated[bool, Parameter(negative="", help="Load sample data: 50 users, 90 days.")] = False,
+    live: Annotated[bool, Parameter(negative="", help="Add a trickle of new usage.")] = False,
+) -> None:
+    """Run the service and, unless DATABASE_URL is set, its own PostgreSQL, until interrupted.
+
+    The data lie in GROAT_DATA_DIR, the service listens on GROAT_HOST (loopback unless told) and GROAT_PORT (8000).
+    """
+    from groat_server.cli.background import service_lock
+    from groat_server.operations.sample import load_sample, trickle
+    from groat_server.settings import read_settings
+
+    settings = read_settings()
+    with service_lock(settings), _listening(settings) as listener, _ledger(settings) as address:
+        _migrate(address)
+        service = _service(
+            address, settings, prepare=load_sample if demo else None, accompany=trickle if live else None
+        )
+        _run(service, listener, settings)
+
+
+def serve() -> None:
+    """Run one more service on the same ledger, on its own GROAT_PORT, until interrupted."""
+    from groat_server.settings import read_settings
+
+    settings = read_settings()
+    with _listening(settings) as listener, _ledger(settings) as address:
+        _run(_service(address, settings), listener, settings)
+
+
+def demo() -> None:
+    """Start a service with sample data in the background, charge once over HTTP, and show what to try next."""
+    from groat_server.cli.background import show_demo
+    from groat_server.settings import read_settings
+
+    show_demo(read_settings())
+
+
+def stop() -> None:
+    """Stop the service of this GROAT_DATA_DIR, and with it its PostgreSQL."""
+    from groat_server.cli.background import stop_service
+    from groat_server.settings import read_settings
+
+    stop_service(read_settings())
+
+
+def _service(address: Address, settings: Settings, **jobs: Any) -> Service:
+    from groat_server.http.application import Service
+
+    return Service(address, provider_durability=settings.provider_durability, **jobs)
+
+
+@contextmanager
+def _ledger(settings: Settings) -> Iterator[Address]:
+    from groat_server.database import ledger_address
+
+    began = time.monotonic()
+    with ledger_address(settings) as address:
+        if settings.database_url is None:
+            say(f"[green]✓[/] PostgreSQL (embedded)   {time.monotonic() - began:.1f} s")
+        yield address
+
+
+def _migrate(address: Address) -> None:
+    import asyncio
+
+    from groat_server.migrations import migrate
+    from groat_server.operations.ledger import open_ledger
+    from groat_server.operations.prices import show_pricing, sync_catalogue
+
+    done = migrate(address.url, schema=address.schema)
+
+    async def first_prices() -> None:
+        async with open_ledger(address, provider_durability=True) as ledger, ledger.database.write() as connection:
+            if (await show_pricing(connection)).catalogue_version is None:
+                await sync_catalogue(connection)
+
+    asyncio.run(first_prices())
+    say(f"[green]✓[/] schema at {done.after}")
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """Take the port before anything is started, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise CannotStart(
+                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. Set GROAT_PORT to a free port."
+            ) from error
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+def _run(service: Service, listener: socket.socket, settings: Settings) -> None:
+    import uvicorn
+
+    from groat_server.cli.logs import configure_logs
+    from groat_server.http.application import create_app
+
+    configure_logs()
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    base = f"http://{_shown_host(settings)}:{settings.port}"
+    say(f"[green]✓[/] service on {base}   API docs at /docs   (Ctrl-C ends it)")
+    server.run(sockets=[listener])
+    if not server.started:
+        raise CannotStart("The service could not start; its log says why.")
+
+
+def _shown_host(settings: Settings) -> str:
+    return "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host

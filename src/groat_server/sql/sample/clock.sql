@@ -1,0 +1,2 @@
+-- The database's present.
+SELECT clock_timestamp() AS instant

@@ -1,0 +1,39 @@
+"""The names of outcomes are public interface, and their order is their precedence."""
+
+from __future__ import annotations
+
+from groat_server.core.outcomes import DETAILS, Outcome
+
+
+def test_names_and_order_of_outcomes_stay() -> None:
+    """A new outcome finds its place in this list; none is ever renamed or given another meaning."""
+    assert [outcome.value for outcome in Outcome] == [
+        "invalid",
+        "unknown_user",
+        "untracked",
+        "busy",
+        "replayed",
+        "idempotency_conflict",
+        "unknown_model",
+        "unpriced_action",
+        "inconsistent_tokens",
+        "cost_out_of_bounds",
+        "unknown_action_type",
+        "occurred_in_future",
+        "occurred_too_long_ago",
+        "insufficient_credits",
+        "recorded",
+        "failed",
+    ]
+
+
+def test_every_outcome_is_explained() -> None:
+    assert DETAILS.keys() == set(Outcome)
+
+
+def test_only_what_was_booked_or_is_not_tracked_is_no_refusal() -> None:
+    assert {outcome for outcome in Outcome if not outcome.is_refusal} == {
+        Outcome.RECORDED,
+        Outcome.REPLAYED,
+        Outcome.UNTRACKED,
+    }
