@@ -139,7 +139,7 @@ def _history(address: Address, user_ids: Sequence[int]) -> list[list[tuple[Any, 
         return [
             rows(
                 connection,
-                "SELECT kind, amount, recorded_at, period_start, balance_after, version FROM credit_ledger_entries"
+                "SELECT kind, amount, recorded_at, period_start, balance_after FROM credit_ledger_entries"
                 " WHERE user_id = %s ORDER BY version",
                 [user_id],
             )
@@ -163,32 +163,24 @@ async def test_three_months_of_downtime_are_caught_up_alike_by_a_charge_and_by_t
 
     Taken out: the inner loop over missed boundaries; the expiry.
     """
-    anchors = [anchor for its_zone, anchor in _anchors() if its_zone == zone][::3]
-    lazily, swept = ([await new_user(ledger, created_at=at, time_zone=zone) for at in anchors] for _ in range(2))
-    lazy_ids, swept_ids = [user async for user in lazily], [user async for user in swept]
-    for at, *both in zip(anchors, lazy_ids, swept_ids, strict=True):
-        await charge(ledger, [use(user_id, "before", "30.5") for user_id in both], at=at + timedelta(days=1))
-    for at, user_id in zip(anchors, lazy_ids, strict=True):
-        after = model.boundary(at, zone, 4)
-        await charge(ledger, [use(user_id, "after", 0)], at=after)
-        ask(ledger.database.address, "SELECT settle_account_at(%s, %s)", [after, user_id])
-    for at, user_id in zip(anchors, swept_ids, strict=True):
-        # Each user is swept at a time of their own: those whose turn comes later are not due yet, or are locked.
-        after = model.boundary(at, zone, 4)
-        with connect(ledger.database.address) as others, others.transaction():
-            rows(others, "SELECT user_id FROM user_credit_balances WHERE user_id <> %s FOR UPDATE", [user_id])
-            assert ask(ledger.database.address, "SELECT sweep_due_at(%s, 1000)", [after]) == [(1,)]
     address = ledger.database.address
-    lazy_history, swept_history = _history(address, lazy_ids), _history(address, swept_ids)
-    assert [history[:-1] for history in lazy_history] == [history[:-1] for history in swept_history]
-    assert [history[-1][:6] for history in lazy_history] == [history[-1][:6] for history in swept_history]
+    anchors = [anchor for its_zone, anchor in _anchors() if its_zone == zone][::3]
+    lazy = [await new_user(ledger, created_at=at, time_zone=zone) for at in anchors]
+    swept = [await new_user(ledger, created_at=at, time_zone=zone) for at in anchors]
+    for at, *both in zip(anchors, lazy, swept, strict=True):
+        await charge(ledger, [use(user_id, "before", "30.5") for user_id in both], at=at + timedelta(days=1))
+        back_up_at = model.boundary(at, zone, 4)
+        await charge(ledger, [use(both[0], "after", 0)], at=back_up_at)
+        with connect(address) as others, others.transaction():  # the sweep passes over whoever is locked
+            rows(others, "SELECT user_id FROM user_credit_balances WHERE user_id <> %s FOR UPDATE", [both[1]])
+            assert ask(address, "SELECT sweep_due_at(%s, 1000)", [back_up_at]) == [(1,)]
+    swept_history = _history(address, swept)
+    assert _history(address, lazy) == swept_history
     for at, history in zip(anchors, swept_history, strict=True):
-        boundaries = [model.boundary(at, zone, n) for n in range(1, 6)]
-        assert [entry[:5] for entry in history[:-1]] == [
-            ("allowance", 100, at, boundaries[0] if False else model.boundary(at, zone, 0), 100),
-            *_resets(boundaries[:4]),
-        ]
-        assert history[-1] == (100, 0, Decimal("30.5"), boundaries[3], boundaries[4], boundaries[4], 9)
+        starts = [model.boundary(at, zone, n) for n in range(6)]
+        assert history[0] == ("allowance", 100, at, starts[0], 100)
+        assert history[1:-1] == _resets(starts[1:5])
+        assert history[-1] == (100, 0, Decimal("30.5"), starts[4], starts[5], starts[5], 9)
 
 
 def _resets(boundaries: Sequence[datetime]) -> list[tuple[Any, ...]]:
@@ -199,3 +191,123 @@ def _resets(boundaries: Sequence[datetime]) -> list[tuple[Any, ...]]:
         for at, left in zip(boundaries, unused, strict=True)
         for entry in (("expiry", -left, at, at, 0), ("allowance", 100, at, at, 100))
     ]
+
+
+@pytest.mark.anyio
+async def test_debt_is_carried_over_and_what_is_left_is_not(ledger: Ledger) -> None:
+    """Taken out: the expiry; `greatest(current_balance, 0)`."""
+    begun = datetime(2026, 1, 31, tzinfo=UTC)
+    debtor, saver = await new_user(ledger, created_at=begun), await new_user(ledger, created_at=begun)
+    await charge(ledger, [use(debtor, "a", 130), use(saver, "a", 30)], at=begun)
+    receipts = await charge(ledger, [use(debtor, "b", 0), use(saver, "b", 0)], at=datetime(2026, 2, 28, tzinfo=UTC))
+    assert [receipt.row and receipt.row.balance for receipt in receipts] == [70, 100]
+    expiries = ask(ledger.database.address, "SELECT user_id, amount FROM credit_ledger_entries WHERE kind = 'expiry'")
+    assert expiries == [(saver, -70)]
+
+
+@pytest.mark.anyio
+async def test_a_charge_at_the_boundary_belongs_to_the_new_period(ledger: Ledger) -> None:
+    """Taken out: `next_boundary_at <= booked_at` (for <)."""
+    begun, reset = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 28, tzinfo=UTC)
+    user_id = await new_user(ledger, 10, created_at=begun)
+    usages = [(use(user_id, "a", 8, enforce=True), reset - TICK), (use(user_id, "b", 3, enforce=True), reset - TICK)]
+    usages += [(use(user_id, "b", 3, enforce=True), reset)]
+    answers = [outcomes(await charge(ledger, [usage], at=at)) for usage, at in usages]
+    assert answers == [[Outcome.RECORDED], [Outcome.INSUFFICIENT_CREDITS], [Outcome.RECORDED]]
+    found = ask(
+        ledger.database.address, "SELECT current_balance, current_month_consumed, total_consumed FROM user_credit_balances"
+    )
+    assert found == [(7, 3, 11)]
+
+
+@pytest.mark.anyio
+async def test_a_late_event_belongs_to_the_period_in_which_it_is_booked(ledger: Ledger) -> None:
+    begun, reset = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 28, tzinfo=UTC)
+    user_id = await new_user(ledger, 10, created_at=begun)
+    await charge(ledger, [use(user_id, "late", 4, occurred_at=begun + timedelta(days=1))], at=reset + timedelta(days=1))
+    address = ledger.database.address
+    assert ask(address, "SELECT created_at < %s, recorded_at > %s FROM credit_usage_events", [reset, reset]) == [(True, True)]
+    assert ask(address, "SELECT current_balance, current_month_consumed FROM user_credit_balances") == [(6, 4)]
+
+
+@pytest.mark.anyio
+async def test_a_changed_zone_counts_after_the_present_period(ledger: Ledger) -> None:
+    begun = datetime(2026, 1, 10, 3, tzinfo=UTC)  # the evening of the 9th in New York
+    user_id = await new_user(ledger, created_at=begun)
+    address = ledger.database.address
+    ask(address, "UPDATE users SET time_zone = 'America/New_York'")
+    starts = []
+    for month in range(2, 6):
+        await charge(ledger, [use(user_id, f"{month}", 0)], at=datetime(2026, month, 20, tzinfo=UTC))
+        starts += ask(address, "SELECT period_start FROM user_credit_balances")
+    assert [start for (start,) in starts] == [
+        datetime(2026, 2, 10, 3, tzinfo=UTC),  # as it was announced; 9 February, 22:00 in New York
+        datetime(2026, 3, 10, 2, tzinfo=UTC),  # 9 March, 22:00, by now summer time
+        datetime(2026, 4, 10, 2, tzinfo=UTC),
+        datetime(2026, 5, 10, 2, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_raised_allowance_is_granted_once_and_never_clawed_back(ledger: Ledger) -> None:
+    """Taken out: `IF allowance > granted`."""
+    begun = datetime(2026, 1, 31, tzinfo=UTC)
+    user_id = await new_user(ledger, 100, created_at=begun)
+    address = ledger.database.address
+
+    def balance_after(day: int, allowance: int, *, now: bool) -> Decimal:
+        at = begun + timedelta(days=day)
+        ask(address, "SELECT set_allowance_at(%s, %s, %s, %s, 'test')", [at, user_id, allowance, now])
+        ((balance,),) = ask(address, "SELECT current_balance FROM user_credit_balances")
+        assert isinstance(balance, Decimal)
+        return balance
+
+    assert balance_after(1, 130, now=True) == 130
+    assert balance_after(2, 130, now=True) == 130
+    assert balance_after(3, 50, now=True) == 130
+    assert balance_after(4, 120, now=True) == 130
+    assert balance_after(5, 40, now=False) == 130
+    assert balance_after(30, 200, now=False) == 40  # the reset of 28 February came first
+    assert balance_after(60, 200, now=False) == 200
+
+
+# --- who carries it out -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_sweeps_and_charges_at_once_reset_each_period_once(ledger: Ledger) -> None:
+    """Taken out: SKIP LOCKED with its lock; then the unique index on the period's entries stops the second sweep."""
+    begun = datetime(2026, 1, 31, tzinfo=UTC)
+    users = [await new_user(ledger, created_at=begun) for _ in range(30)]
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+
+    async def sweep() -> None:
+        rolled = 1
+        while rolled:
+            async with ledger.database.write() as connection:
+                found = await connection.execute("SELECT sweep_due_at(%s, 4)", [at])
+                ((rolled,),) = await found.fetchall()
+
+    charges = [charge(ledger, [use(user_id, f"{n}") for user_id in users[n::3]], at=at) for n in range(3)]
+    await asyncio.gather(*(sweep() for _ in range(4)), *charges, sweep())
+    found = ask(
+        ledger.database.address,
+        "SELECT user_id, count(*), count(DISTINCT period_start) FROM credit_ledger_entries"
+        " WHERE kind = 'allowance' GROUP BY user_id",
+    )
+    assert sorted(found) == [(user_id, 4, 4) for user_id in sorted(users)]
+
+
+def test_the_sweep_passes_over_whoever_is_locked(ledger_address: Address) -> None:
+    """Taken out: SKIP LOCKED; then this waits for the lock timeout."""
+    ask(
+        ledger_address,
+        "INSERT INTO users (email, created_at) SELECT n || '@example.com', '2026-01-01' FROM generate_series(1, 3) AS n",
+    )
+    at = datetime(2026, 2, 2, tzinfo=UTC)
+    with connect(ledger_address, lock_timeout="1ms") as sweeper:
+        with connect(ledger_address) as other, other.transaction():
+            rows(other, "SELECT user_id FROM user_credit_balances WHERE user_id = 2 FOR NO KEY UPDATE")
+            assert rows(sweeper, "SELECT sweep_due_at(%s, 10)", [at]) == [(2,)]
+        assert rows(sweeper, "SELECT sweep_due_at(%s, 10)", [at]) == [(1,)]
+        assert rows(sweeper, "SELECT sweep_due_at(%s, 10)", [at]) == [(0,)]

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from groat_server.cli.output import TABLE, print_rows, say
 from groat_server.cli.session import on_ledger
+from groat_server.core.credits import trimmed
 from groat_server.errors import CannotStart
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def show_demo(settings: Settings) -> None:
     if _running_pid(settings) is None:
         _start(settings)
     _await_ready(settings, base)
+    _tell_contents()
     token = _admin_token(settings)
     _charge_once(base, token)
     _show_balances()
@@ -108,6 +111,21 @@ def _await_ready(settings: Settings, base: str) -> None:
     if not _until(is_ready, _START_SECONDS):
         raise CannotStart(f"The service is not ready after {_START_SECONDS} s:\n{_log_tail(settings)}")
     say(f" [green]✓[/] service ready on {base}   {time.monotonic() - started:.1f} s")
+
+
+def _tell_contents() -> None:
+    from groat_server.migrations import head
+    from groat_server.operations.reports import run_report
+
+    async def read(ledger: Ledger) -> tuple[str, dict[str, str]]:
+        stats = await run_report(ledger, "quick-stats")
+        return ledger.server_version, {stat.metric: stat.value for stat in stats}
+
+    version, stats = on_ledger(read)
+    say(
+        f" [green]✓[/] PostgreSQL {version} · schema {head()} · {stats['Users with Balance']} users with a balance · "
+        f"{int(stats['Total Events']):,} events"
+    )
 
 
 def _admin_token(settings: Settings) -> str:
@@ -150,12 +168,13 @@ def _charge_once(base: str, token: str) -> None:
     answer = httpx2.post(f"{base}/api/v1/usage", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=30)
     if answer.status_code != httpx2.codes.CREATED:
         raise CannotStart(f"The first charge was not taken: {answer.text}")
-    told = json.loads(answer.text, parse_float=str, parse_int=str)
+    told = json.loads(answer.text, parse_float=Decimal, parse_int=Decimal)
     rates = told["price"]["rates"]
+    before = trimmed(told["balance"] + told["credits_charged"])
     say(
         f" [green]✓[/] charged {_USER} {told['credits_charged']} credits   (${told['api_cost']} · "
         f"{told['price']['provider']}/{told['price']['model']} · ${rates['input']}/${rates['output']} per M)   "
-        f"balance {told['balance']}"
+        f"balance {before} → {told['balance']}"
     )
 
 

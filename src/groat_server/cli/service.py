@@ -115,7 +115,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             listener.bind((settings.host, settings.port))
         except OSError as error:
             raise CannotStart(
-                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. Set GROAT_PORT to a free port."
+                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+                "Set GROAT_PORT to a free port."
             ) from error
         listener.listen(_BACKLOG)
         yield listener

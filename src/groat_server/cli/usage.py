@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -11,8 +12,6 @@ from groat_server.cli.output import TABLE, Output, print_json, say
 from groat_server.cli.session import called, checked, on_ledger
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from groat_server.core.price_book import PriceVersion
     from groat_server.core.pricing import Charge
     from groat_server.operations.imports import ImportProgress, ImportReport
@@ -149,7 +148,7 @@ def import_(
         task = bar.add_task("import", total=None)
 
         def show(progress: ImportProgress) -> None:
-            bar.update(task, completed=progress.rows, total=progress.rows_total)
+            bar.update(task, completed=progress.rows_done, total=progress.rows_total)
 
         async def run(ledger: Ledger) -> ImportReport:
             return await import_file(
@@ -165,7 +164,7 @@ def import_(
     if output.json:
         print_json(report)
         return
-    _tell_import(report, rejects or file.with_name(f"{file.name}.rejects.csv"))
+    _tell_import(report)
 
 
 def _told(receipt: Receipt) -> str:
@@ -196,7 +195,7 @@ def _priced(charge_: Charge, version: PriceVersion | None) -> str:
     return f"{cost} · {version.provider}/{version.name} · {rates} per M"
 
 
-def _tell_import(report: ImportReport, rejects: Path) -> None:
+def _tell_import(report: ImportReport) -> None:
     if report.already_finished:
         say("[green]✓[/] this file was imported before; nothing has changed")
         return
@@ -205,5 +204,5 @@ def _tell_import(report: ImportReport, rejects: Path) -> None:
         f"{report.untracked} untracked, {report.rejected} rejected"
     )
     say(f"  {report.credits} credits   ${report.api_cost}   {report.seconds:.1f} s")
-    if report.rejected:
-        say(f"  rejected rows and their reasons: {rejects}")
+    if report.rejects is not None:
+        say(f"  rejected rows and their reasons: {report.rejects}")

@@ -82,14 +82,13 @@ class UserId:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One usage event as its user or an administrator sees it. `api_cost` is in USD."""
+    """One usage event in a list of one user's."""
 
     id: int
     timestamp: datetime
     recorded_at: datetime
     action_type: str
     credits: Decimal
-    api_cost: Decimal | None
     description: str | None
     input_tokens: int
     output_tokens: int

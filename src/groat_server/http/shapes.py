@@ -160,14 +160,13 @@ class BalanceShape:
 
 @dataclass(frozen=True, slots=True)
 class EventShape:
-    """One usage event. `api_cost` is in USD."""
+    """One usage event, as its user may see it: what the API cost us is not in it."""
 
     id: int
     timestamp: datetime
     recorded_at: datetime
     action_type: str
     credits: Number
-    api_cost: Number | None
     description: str | None
     input_tokens: int
     output_tokens: int

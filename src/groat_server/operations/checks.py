@@ -55,7 +55,8 @@ async def _run(ledger: Ledger, name: str) -> CheckResult:
     statement = Statement(f"checks/{name}", Finding)
     async with ledger.database.read() as connection:
         findings = await statement.all(connection)
-    verdict: Verdict = "pass" if not findings else "warn" if name in _NOTICES else "fail"
+    is_notice = name in _NOTICES or (name == "durable" and ledger.provider_durability)
+    verdict: Verdict = "pass" if not findings else "warn" if is_notice else "fail"
     return CheckResult(name, verdict, _promise(statement.source), findings)
 
 

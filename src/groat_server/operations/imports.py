@@ -55,10 +55,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
-    """How far a run is. `rows` are those read so far, `rows_total` (once known) all; the outcomes are of this run."""
+    """How far a run is. `rows_done` are read so far, `rows_total` (once known) all; the outcomes are of this run."""
 
     stage: Literal["reading", "charging"]
-    rows: int
+    rows_done: int
     rows_total: int | None
     recorded: int = 0
     replayed: int = 0
@@ -72,7 +72,8 @@ class ImportReport:
 
     `rows` are all of the file's; the counts, `seconds`, and `credits` and `api_cost` (USD) of the recorded rows are of
     this run alone. `shift` was added to each time in the file. `resumed_at_line` is None where the run began at the
-    beginning. With `already_finished` the file had been imported before and nothing was done.
+    beginning. With `already_finished` the file had been imported before and nothing was done. `rejects` is the path of
+    the file of bad rows, where this run has written any.
     """
 
     rows: int
@@ -86,6 +87,7 @@ class ImportReport:
     seconds: float
     resumed_at_line: int | None
     already_finished: bool
+    rejects: str | None
 
 
 async def import_file(
@@ -113,12 +115,10 @@ async def import_file(
     options = {"until_now": until_now, "create_users": create_users}
     async with _claimed_job(ledger, survey, path, options) as job:
         run = _Run(ledger, path, survey, job, create_users=create_users, tell=tell)
+        rejects = rejects or path.with_name(path.name + ".rejects.csv")
         if job.finished_at is None:
-            rejects_path = rejects or path.with_name(path.name + ".rejects.csv")
-            if rejects_path.exists() and rejects_path.samefile(path):
-                raise Conflict("The rejected rows cannot go to the file they come from.", code="rejects_exist")
-            await run.charge_all(RejectsFile(rejects_path))
-    return run.report(time.monotonic() - started)
+            await run.charge_all(RejectsFile(rejects))
+    return run.report(time.monotonic() - started, rejects)
 
 
 async def _survey(path: Path, tell: Callable[[ImportProgress], None], *, with_times: bool) -> Survey:
@@ -188,7 +188,7 @@ class _Run:
                 self.tell(self._progress(batch.rows_read))
         await self._save(next_line, is_finished=True)
 
-    def report(self, seconds: float) -> ImportReport:
+    def report(self, seconds: float, rejects: Path) -> ImportReport:
         """Say what this run has done."""
         return ImportReport(
             rows=self.survey.rows,
@@ -202,6 +202,7 @@ class _Run:
             seconds=seconds,
             resumed_at_line=self.job.next_line or None,
             already_finished=self.job.finished_at is not None,
+            rejects=str(rejects) if self.rejected else None,
         )
 
     async def _prepared(self) -> AsyncGenerator[tuple[Batch, list[Usage]], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from groat_server.core.price_book import PriceBook, PriceVersion
 
+_log = logging.getLogger(__name__)
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
 
@@ -26,6 +28,7 @@ class Ledger:
 
     database: Database
     server_version: str = ""
+    provider_durability: bool = False
     action_types: set[str] = field(default_factory=set)
     _book: PriceBook | None = None
     _versions: dict[int, PriceVersion] = field(default_factory=dict)
@@ -67,7 +70,9 @@ async def open_ledger(address: Address, *, provider_durability: bool = False) ->
         async with database.write() as connection:
             version = await check_server(connection, provider_durability=provider_durability)
             await _check_schema(connection, address.schema)
-        yield Ledger(database, version)
+        if provider_durability:
+            _log.warning("durability is left to the provider: GROAT_DURABILITY=provider")
+        yield Ledger(database, version, provider_durability)
 
 
 async def _check_schema(connection: Connection, schema: str) -> None:

@@ -1,5 +1,5 @@
 -- One user's events, newest first, before a cursor.
-SELECT id, created_at AS timestamp, recorded_at, action_type, credits_charged AS credits, api_cost, description,
+SELECT id, created_at AS timestamp, recorded_at, action_type, credits_charged AS credits, description,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, quantity,
     model_used AS model, provider, balance_after, session_id
 FROM credit_usage_events
