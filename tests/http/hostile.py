@@ -202,9 +202,9 @@ def _is_legal(document: OpenApi, schema: Schema, raw: str) -> bool:
     """Whether the schema takes what `raw` says, and it is strict JSON of clean texts in the first place."""
     try:
         value = json.loads(raw, parse_float=_bounded, parse_int=_whole, parse_constant=_refuse, object_pairs_hook=_unique)
+        return _is_clean(value) and document.allows(schema, value)
     except (ValueError, ArithmeticError, RecursionError):
         return False
-    return _is_clean(value) and document.allows(schema, value)
 
 
 def _bounded(text: str) -> Decimal:

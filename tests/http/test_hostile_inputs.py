@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from groat_server.database import Address
-from groat_server.http.application import Service, create_app
+from groat_server.http.application import create_app
+from groat_server.http.service import Service
 from tests.http.examples import Examples, Request
 from tests.http.hostile import Attack, attacks, fault
 from tests.http.schemas import OpenApi

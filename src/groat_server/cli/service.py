@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from groat_server.database import Address
-    from groat_server.http.application import Service
+    from groat_server.http.service import Service
     from groat_server.settings import Settings
 
 _SHUTDOWN_SECONDS = 25
@@ -71,7 +71,7 @@ def stop() -> None:
 
 
 def _service(address: Address, settings: Settings, **jobs: Any) -> Service:
-    from groat_server.http.application import Service
+    from groat_server.http.service import Service
 
     return Service(address, provider_durability=settings.provider_durability, **jobs)
 

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator
 from starlette.requests import Request
 
-from groat_server.errors import Forbidden, Unauthorized
+from groat_server.errors import Forbidden, Unauthorized, Unprocessable
 from groat_server.http.json import StrictRequest
 from groat_server.http.metrics import Gauges
 from groat_server.http.types import user_name
@@ -70,16 +70,18 @@ NamedUser = Annotated[str, Path(description="A user's id or e-mail address.", ma
 
 
 class ProtectedRoute(APIRoute):
-    """A route that asks for a token first, and reads its body strictly."""
+    """A route that asks for a token first, and reads its query and its body strictly."""
 
     scope: Scope | None = None
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override] # it awaits, as theirs does
         """Return the handler behind the check of the token."""
         handler = super().get_route_handler()
+        takes_query = bool(self.dependant.query_params)
 
         async def protected(request: Request) -> Response:
             request.state.caller = await _authorize(request, self.scope)
+            _check_query(request, takes_query=takes_query)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return protected
@@ -93,6 +95,15 @@ def protected_router(prefix: str, scope: Scope | None, **options: Any) -> APIRou
 
     Route.scope = scope
     return APIRouter(prefix=prefix, route_class=Route, **options)
+
+
+def _check_query(request: Request, *, takes_query: bool) -> None:
+    """Raise Unprocessable where parameters would be ignored; unknown ones of a route that has some are FastAPI's to see."""
+    given = request.query_params
+    if given and not takes_query:
+        raise Unprocessable("This route takes no query parameters.")
+    if len(given.multi_items()) > len(given):
+        raise Unprocessable("A query parameter is given twice.")
 
 
 async def _authorize(request: Request, scope: Scope | None) -> Caller:

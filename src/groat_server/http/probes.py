@@ -15,7 +15,7 @@ from groat_server.http.json import JSON
 from groat_server.migrations import is_current
 
 if TYPE_CHECKING:
-    from groat_server.http.application import Service
+    from groat_server.http.service import Service
 
 router = APIRouter(tags=["probes"])
 

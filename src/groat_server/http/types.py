@@ -127,7 +127,16 @@ def user_name(value: object) -> UserName:
     raise ValueError('must be an id, an e-mail address or {"external_id": "…"}')
 
 
-_AMOUNT_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]}
+def _amount_schema(greatest: Decimal) -> WithJsonSchema:
+    number = {"type": "number", "minimum": 0, "maximum": int(greatest)}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]})
+
+
+def _digits_schema(least: int, greatest: int) -> WithJsonSchema:
+    """Describe what `_digits` reads; of its own accord pydantic would describe the bounds in words of its own."""
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": greatest})
+
+
 _USER_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "integer", "minimum": 1, "maximum": ID_MAX},
@@ -155,14 +164,14 @@ Email = Annotated[str, Strict(), Field(max_length=320), AfterValidator(_safe), A
 TimeZone = Annotated[str, Strict(), Field(max_length=64), AfterValidator(_zone)]
 Tokens = Annotated[int, Strict(), Field(ge=0, le=MAX_TOKENS)]
 Flag = Annotated[bool, Strict()]
-ApiCost = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=MAX_API_COST), WithJsonSchema(_AMOUNT_SCHEMA)]
-Quantity = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=QUANTITY_MAX), WithJsonSchema(_AMOUNT_SCHEMA)]
-Allowance = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=ALLOWANCE_MAX), WithJsonSchema(_AMOUNT_SCHEMA)]
+ApiCost = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=MAX_API_COST), _amount_schema(MAX_API_COST)]
+Quantity = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=QUANTITY_MAX), _amount_schema(QUANTITY_MAX)]
+Allowance = Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=ALLOWANCE_MAX), _amount_schema(ALLOWANCE_MAX)]
 Instant = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Metadata = Annotated[dict[str, Any], BeforeValidator(_metadata)]
 User = Annotated[UserName, BeforeValidator(user_name), WithJsonSchema(_USER_SCHEMA)]
-DayCount = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=366)]
-Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=500)]
-Id = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=ID_MAX)]
+DayCount = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=366), _digits_schema(1, 366)]
+Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=500), _digits_schema(1, 500)]
+Id = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=ID_MAX), _digits_schema(1, ID_MAX)]
 Cursor = Annotated[_Text, Field(min_length=1, max_length=1000)]
 Search = Annotated[_Text, Field(min_length=1, max_length=200)]
