@@ -45,7 +45,9 @@ def faults(connection: psycopg.Connection[Any]) -> Iterator[str]:
     for event in events:
         yield from _cost(event, versions)
     used = Counter((event["user_id"], event["idempotency_key"]) for event in events)
-    yield from (f"user {user_id} has the key {key!r} {times} times" for (user_id, key), times in used.items() if times > 1)
+    yield from (
+        f"user {user_id} has the key {key!r} {times} times" for (user_id, key), times in used.items() if times > 1
+    )
     granted = Counter(
         (entry["user_id"], entry["kind"], entry["period_start"]) for entry in entries if entry["period_start"]
     )
@@ -114,7 +116,9 @@ def _who_has_what(
     real = {user_id for user_id, user in users.items() if not user["demo_mode"]}
     yield from (f"user {user_id} has no balance" for user_id in real - balances.keys())
     for what, rows in (("balance", balances.values()), ("event", events), ("entry", entries)):
-        yield from (f"user {row['user_id']} is not tracked but has an {what}" for row in rows if row["user_id"] not in real)
+        yield from (
+            f"user {row['user_id']} is not tracked but has an {what}" for row in rows if row["user_id"] not in real
+        )
 
 
 def _names(users: dict[int, Row], connection: psycopg.Connection[Any]) -> Iterator[str]:
@@ -132,7 +136,9 @@ def _amounts(row: Row) -> Iterator[str]:
         if amount is None:
             continue
         exponent = amount.as_tuple().exponent
-        is_trimmed = isinstance(exponent, int) and (exponent == 0 or (-12 <= exponent < 0 and amount.as_tuple().digits[-1]))
+        is_trimmed = isinstance(exponent, int) and (
+            exponent == 0 or (-12 <= exponent < 0 and amount.as_tuple().digits[-1])
+        )
         if not is_trimmed:
             yield f"{column} {amount!r} of user {row['user_id']} is not a trimmed amount"
 

@@ -92,6 +92,7 @@ class Account:
     total: Decimal = Decimal(0)
     version: int = 0
     granted: Decimal = Decimal(0)  # as allowance, in this period
+    was_raised: bool = False
     entries: list[Entry] = field(default_factory=list)
     charges: dict[str, tuple[object, Answer]] = field(default_factory=dict)
 
@@ -123,11 +124,10 @@ class ModelUser:
             self.account.book("allowance", self.opening_allowance, at)
 
     def has_history(self) -> bool:
-        """Whether there is more than the allowance that the balance was opened with."""
+        """Whether there is more than a first allowance, which came with its period."""
         if self.account is None:
             return False
-        opening = 1 if self.opening_allowance else 0
-        return bool(self.account.charges) or len(self.account.entries) > opening
+        return bool(self.account.charges) or len(self.account.entries) > 1 or self.account.was_raised
 
     def roll(self, instant: datetime) -> None:
         """Carry out each reset that is due: what is unused expires, the allowance comes, debt stays."""
@@ -205,4 +205,5 @@ class ModelLedger:
         account.allowance = allowance
         if now and allowance > account.granted:
             account.book("allowance", allowance - account.granted, instant)
+            account.was_raised = True
         return True

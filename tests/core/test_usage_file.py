@@ -90,6 +90,8 @@ def test_json_lines_are_objects_and_the_first_shows_the_fields() -> None:
     assert [(record.line, record.fault is None) for record in found] == [(2, True), (3, False), (4, False), (5, True)]
     with pytest.raises(Unprocessable, match="'colour'"):
         read(json.dumps(GOOD | {"colour": "red"}).encode(), as_csv=False)
+    with pytest.raises(Unprocessable, match="JSON array"):
+        read(json.dumps([GOOD], indent=1).encode(), as_csv=False)
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '{"a": ' + "[" * 3000 + "}"])

@@ -64,6 +64,7 @@ class Api:
         self.client = httpx2.Client(base_url=url, headers=headers, timeout=60)
         self.url = url
         self.token = token
+        self._others: list[Self] = []
         self.document = document or OpenApi(self.client.get("/openapi.json").json())
 
     @classmethod
@@ -72,13 +73,21 @@ class Api:
         return cls(url, asyncio.run(_admin_token(address)))
 
     def with_token(self, token: str | None) -> Self:
-        """Make a client of the same service with another token."""
-        return type(self)(self.url, token, document=self.document)
+        """Make a client of the same service with another token; it is closed with this one."""
+        client = type(self)(self.url, token, document=self.document)
+        self._others.append(client)
+        return client
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back, those of the clients made from this one too."""
+        for other in self._others:
+            other.close()
         self.client.close()
 
     def call(

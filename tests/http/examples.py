@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.http.api import Api
     from tests.http.schemas import OpenApi, Schema
 
+JSON = {"Content-Type": "application/json"}
+
 _numbers = count(1)
 _HOLE = "@@hole@@"
 
@@ -70,7 +72,7 @@ class Examples:
         if schema is None:
             return Request(method, template, path)
         body = self._example(schema, hole)
-        return Request(method, template, path, body=json.dumps(body).replace(json.dumps(_HOLE), raw))
+        return Request(method, template, path, headers=JSON, body=json.dumps(body).replace(json.dumps(_HOLE), raw))
 
     def _example(self, schema: Schema, hole: tuple[str, ...]) -> Any:
         """Make the least object that the schema takes, with the hole in it."""

@@ -61,7 +61,9 @@ def connect(address: Address, **options: str) -> psycopg.Connection[tuple[Any, .
     return psycopg.connect(address.url, autocommit=True, options=settings)
 
 
-def ask(address: Address, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+def ask(
+    address: Address, query: str, parameters: Sequence[object] | Mapping[str, object] = ()
+) -> list[tuple[Any, ...]]:
     """Run one statement and return its rows."""
     with connect(address) as connection:
         return rows(connection, query, parameters)

@@ -39,7 +39,13 @@ INCONSISTENT = {"action_type": "chat", "model": "lamp", "input_tokens": 1, "cach
 OUT_OF_BOUNDS = {"action_type": "chat", "api_cost": Decimal("1000000.01")}
 UNREGISTERED = {"action_type": "unheard-of"}
 FAULTS: Sequence[Mapping[str, Any]] = [
-    UNKNOWN_MODEL, FUTURE, TOO_OLD, TOO_DEAR, INCONSISTENT, OUT_OF_BOUNDS, UNREGISTERED
+    UNKNOWN_MODEL,
+    FUTURE,
+    TOO_OLD,
+    TOO_DEAR,
+    INCONSISTENT,
+    OUT_OF_BOUNDS,
+    UNREGISTERED,
 ]
 
 # Which faults a charge of 1 credit has, and the answer: the first outcome, in the enum's order, that applies.
@@ -222,9 +228,9 @@ async def test_a_repeated_key_is_compared_by_its_content(
         else:
             receipts = await charge(ledger, [first], at=NOW) + await charge(ledger, [second], at=NOW)
         got[name] = outcomes(receipts)
-        assert ask(ledger.database.address, "SELECT count(*) FROM credit_usage_events WHERE user_id = %s", [user_id]) == [
-            (1,)
-        ]
+        assert ask(
+            ledger.database.address, "SELECT count(*) FROM credit_usage_events WHERE user_id = %s", [user_id]
+        ) == [(1,)]
         if expected == Outcome.REPLAYED:
             assert _answer(receipts[0]) == _answer(receipts[1])
     assert got == dict.fromkeys(pairs, [Outcome.RECORDED, expected])
@@ -494,7 +500,9 @@ async def test_a_charge_that_the_balance_cannot_hold_fails_alone(ledger: Ledger)
     for batch in range(2):
         full = [use(user_id, f"{batch} {n}", 5 * 10**11) for n in range(1000)]
         assert set(outcomes(await charge(ledger, full))) == {Outcome.RECORDED}
-    receipts = await charge(ledger, [use(other, "a"), use(user_id, "last", 10**12), use(user_id, "b", 0), use(other, "b")])
+    receipts = await charge(
+        ledger, [use(other, "a"), use(user_id, "last", 10**12), use(user_id, "b", 0), use(other, "b")]
+    )
     assert outcomes(receipts) == [Outcome.RECORDED, Outcome.FAILED, Outcome.RECORDED, Outcome.RECORDED]
 
 

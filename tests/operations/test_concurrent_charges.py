@@ -176,9 +176,7 @@ async def test_of_64_enforced_charges_at_once_exactly_as_many_pass_as_fit(
 async def test_mixed_enforced_charges_at_once_never_overdraw(services: tuple[Ledger, Ledger]) -> None:
     user_id = await new_user(services[0], 10)
     sizes = [Decimal(1 + n % 5) for n in range(64)]
-    receipts = await _charge_each(
-        services, [use(user_id, f"{n}", size, enforce=True) for n, size in enumerate(sizes)]
-    )
+    receipts = await _charge_each(services, [use(user_id, f"{n}", size, enforce=True) for n, size in enumerate(sizes)])
     taken = sum(size for size, receipt in zip(sizes, receipts, strict=True) if receipt.outcome == Outcome.RECORDED)
     assert taken == 10
     refused = [receipt for receipt in receipts if receipt.outcome != Outcome.RECORDED]
@@ -205,9 +203,7 @@ async def test_the_same_key_fifty_times_at_once_is_one_event_and_one_answer(serv
 async def test_batches_in_opposite_orders_all_succeed(services: tuple[Ledger, Ledger]) -> None:
     """Taken out: `ORDER BY user_id` before FOR NO KEY UPDATE; then some are Busy by a deadlock."""
     users = [await new_user(services[0]) for _ in range(40)]
-    batches = [
-        [use(user_id, f"batch {n}") for user_id in (users if n % 2 else reversed(users))] for n in range(24)
-    ]
+    batches = [[use(user_id, f"batch {n}") for user_id in (users if n % 2 else reversed(users))] for n in range(24)]
     answers = await asyncio.gather(*(charge(services[n // 12], batch) for n, batch in enumerate(batches)))
     assert {outcome for receipts in answers for outcome in outcomes(receipts)} == {Outcome.RECORDED}
 

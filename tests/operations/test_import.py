@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
+from tests.operations.ledgers import ask, new_user
 
 from groat_server.core.import_rows import Claimed
 from groat_server.errors import Conflict, GroatError, NotFound, Unprocessable
@@ -25,7 +26,6 @@ from groat_server.operations.imports import ImportProgress, import_file
 from groat_server.operations.rejects import Reject, RejectsFile
 from groat_server.operations.usage import BATCH_MAX
 from groat_server.sql import Statement
-from tests.operations.ledgers import ask, new_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -105,8 +105,8 @@ async def test_every_row_of_a_csv_is_charged_in_its_order(
     for number in range(7):
         keys = ask(
             ledger_address,
-            "SELECT idempotency_key, event.created_at FROM credit_usage_events AS event JOIN users ON users.id = user_id"
-            " WHERE email = %s ORDER BY version",
+            "SELECT idempotency_key, event.created_at FROM credit_usage_events AS event"
+            " JOIN users ON users.id = user_id WHERE email = %s ORDER BY version",
             [f"user-{number}@example.com"],
         )
         assert keys == [(f"key-{each}", START + timedelta(seconds=each)) for each in range(number, count, 7)]
@@ -121,8 +121,9 @@ async def test_json_lines_carry_every_field(ledger: Ledger, ledger_address: Addr
     at = datetime.now(UTC) - timedelta(days=60)
     fields = {
         "occurred_at": at.isoformat(), "user": user_id, "action_type": "chat", "model": "lamp",
-        "input_tokens": 1_000_000, "output_tokens": 500_000, "cache_read_tokens": 10, "cache_write_tokens": 20, "reasoning_tokens": 30,
-        "description": "two\nlines", "session_id": "s", "metadata": {"tags": ["a"], "score": 0.10},
+        "input_tokens": 1_000_000, "output_tokens": 500_000, "cache_read_tokens": 10, "cache_write_tokens": 20,
+        "reasoning_tokens": 30, "description": "two\nlines", "session_id": "s",
+        "metadata": {"tags": ["a"], "score": 0.10},
     }  # fmt: skip
     stated = {
         "occurred_at": at.isoformat(),

@@ -13,11 +13,17 @@ import psycopg
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from groat_server.operations.ledger import open_ledger
 from groat_server.operations.usage import charge
-from tests.conftest import fresh_ledger
 from tests.model import ModelLedger, ModelUsage, ModelUser
 from tests.operations.ledgers import connect, new_user, rows, use
 
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from groat_server.core.usage import Usage
-    from groat_server.embedded import Server
+    from groat_server.database import Address
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.usage import Receipt
 
@@ -68,9 +74,7 @@ class LedgerMachine(RuleBasedStateMachine):
         allowance=allowances,
         demo_mode=st.sampled_from([False, False, True]),
     )
-    def add_user(
-        self, months_ago: int, day: int, time: Any, zone: str, allowance: Decimal, *, demo_mode: bool
-    ) -> None:
+    def add_user(self, months_ago: int, day: int, time: Any, zone: str, allowance: Decimal, *, demo_mode: bool) -> None:
         """Somebody joins, now or long ago, at the end of a month."""
         year, month = divmod(self.at.year * 12 + self.at.month - 2 - months_ago, 12)
         date = datetime(year, month + 1, min(day, monthrange(year, month + 1)[1]), tzinfo=UTC)
@@ -239,13 +243,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.requested += batch
 
 
-def test_the_ledger_does_what_the_model_does(server: Server, template: str) -> None:
-    with fresh_ledger(server, template) as address, asyncio.Runner() as runner:
-        opened = open_ledger(address, provider_durability=True)
-        with connect(address) as connection:
-            LedgerMachine.ledger = runner.run(opened.__aenter__())
-            LedgerMachine.connection, LedgerMachine.run = connection, runner.run
-            try:
-                run_state_machine_as_test(LedgerMachine, settings=settings())
-            finally:
-                runner.run(opened.__aexit__(None, None, None))
+@pytest.mark.timeout(900)
+def test_the_ledger_does_what_the_model_does(ledger_address: Address) -> None:
+    opened = open_ledger(ledger_address, provider_durability=True)
+    with asyncio.Runner() as runner, connect(ledger_address) as connection:
+        LedgerMachine.ledger = runner.run(opened.__aenter__())
+        LedgerMachine.connection, LedgerMachine.run = connection, runner.run
+        try:
+            run_state_machine_as_test(LedgerMachine, settings=settings())
+        finally:
+            runner.run(opened.__aexit__(None, None, None))

@@ -215,7 +215,8 @@ async def test_a_charge_at_the_boundary_belongs_to_the_new_period(ledger: Ledger
     answers = [outcomes(await charge(ledger, [usage], at=at)) for usage, at in usages]
     assert answers == [[Outcome.RECORDED], [Outcome.INSUFFICIENT_CREDITS], [Outcome.RECORDED]]
     found = ask(
-        ledger.database.address, "SELECT current_balance, current_month_consumed, total_consumed FROM user_credit_balances"
+        ledger.database.address,
+        "SELECT current_balance, current_month_consumed, total_consumed FROM user_credit_balances",
     )
     assert found == [(7, 3, 11)]
 
@@ -226,7 +227,9 @@ async def test_a_late_event_belongs_to_the_period_in_which_it_is_booked(ledger: 
     user_id = await new_user(ledger, 10, created_at=begun)
     await charge(ledger, [use(user_id, "late", 4, occurred_at=begun + timedelta(days=1))], at=reset + timedelta(days=1))
     address = ledger.database.address
-    assert ask(address, "SELECT created_at < %s, recorded_at > %s FROM credit_usage_events", [reset, reset]) == [(True, True)]
+    assert ask(address, "SELECT created_at < %s, recorded_at > %s FROM credit_usage_events", [reset, reset]) == [
+        (True, True)
+    ]
     assert ask(address, "SELECT current_balance, current_month_consumed FROM user_credit_balances") == [(6, 4)]
 
 

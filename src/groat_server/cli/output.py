@@ -43,6 +43,14 @@ def print_rows(rows: Sequence[Any], output: Output, *, columns: Sequence[str] | 
         _print_table(records, names, title)
 
 
+def print_row(row: Any, output: Output, *, columns: Sequence[str] | None = None) -> None:
+    """Print one row: as one JSON object, or as a table or CSV of one line."""
+    if output.json:
+        print_json(_record(row))
+    else:
+        print_rows([row], output, columns=columns)
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, amounts exact."""
     from groat_server.http.json import JSON

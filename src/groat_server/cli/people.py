@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from groat_server.cli.output import TABLE, Output, print_json, print_rows, say
+from groat_server.cli.output import TABLE, Output, print_json, print_row, print_rows, say
 from groat_server.cli.session import called, checked, on_ledger
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def add(
         "time_zone": time_zone,
     }
     body = checked(NewUser, given)
-    _print_users([on_ledger(lambda ledger: create_user(ledger, **body.model_dump()))], output)
+    print_row(on_ledger(lambda ledger: create_user(ledger, **body.model_dump())), output, columns=_COLUMNS)
 
 
 @user.command(name="list")
@@ -87,7 +87,8 @@ def list_(
     """List users in order of their ids."""
     from groat_server.operations.users import list_users
 
-    _print_users(on_ledger(lambda ledger: list_users(ledger, after=after, limit=limit, search=search)), output)
+    rows = on_ledger(lambda ledger: list_users(ledger, after=after, limit=limit, search=search))
+    print_rows(rows, output, columns=_COLUMNS)
 
 
 @user.command
@@ -100,7 +101,7 @@ def show(who: User, /, *, output: Output = TABLE) -> None:
     async def run(ledger: Ledger) -> UserRow:
         return await show_user(ledger, await find_user(ledger, name))
 
-    _print_users([on_ledger(run)], output)
+    print_row(on_ledger(run), output, columns=_COLUMNS)
 
 
 @user.command
@@ -137,7 +138,7 @@ def allowance(
         await set_allowance(ledger, user_id, amount, grant_now=now, actor="cli")
         return await show_user(ledger, user_id)
 
-    _print_users([on_ledger(run)], output)
+    print_row(on_ledger(run), output, columns=_COLUMNS)
 
 
 @token.command
@@ -214,8 +215,4 @@ def _change(who: str, output: Output, **changes: Any) -> None:
         await update_user(ledger, user_id, **changes)
         return await show_user(ledger, user_id)
 
-    _print_users([on_ledger(run)], output)
-
-
-def _print_users(rows: list[UserRow], output: Output) -> None:
-    print_rows(rows, output, columns=_COLUMNS)
+    print_row(on_ledger(run), output, columns=_COLUMNS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from groat_server.cli.output import TABLE, Output, print_rows, say
+from groat_server.cli.output import TABLE, Output, print_row, print_rows, say
 from groat_server.cli.session import checked, on_ledger
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def set_(
                 note=note,
             )
 
-    print_rows([_row(on_ledger(run))], output)
+    print_row(_row(on_ledger(run)), output)
 
 
 @price.command
@@ -145,7 +145,7 @@ def book(
                 return await set_pricing(connection, **changes)
             return await show_pricing(connection)
 
-    print_rows([on_ledger(run)], output)
+    print_row(on_ledger(run), output)
 
 
 def _row(version: PriceVersion) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from groat_server.cli.output import TABLE, Output, print_json, say
+from groat_server.cli.output import TABLE, Output, print_json, print_row, say
 from groat_server.cli.session import called, checked, on_ledger
 
 if TYPE_CHECKING:
     from groat_server.core.price_book import PriceVersion
     from groat_server.core.pricing import Charge
+    from groat_server.http.shapes import EstimateShape, ReceiptShape, UntrackedShape
     from groat_server.operations.imports import ImportProgress, ImportReport
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.usage import Quote, Receipt
@@ -92,10 +93,10 @@ def charge(
 
     receipt = on_ledger(run)
     shape = receipt_shape(receipt)
-    if output.json:
-        print_json(shape)
-        return
-    say(_told(receipt))
+    if output.json or output.csv:
+        _print_priced(shape, output)
+    else:
+        say(_told(receipt))
 
 
 def estimate(*, use: Use, output: Output = TABLE) -> None:
@@ -116,11 +117,11 @@ def estimate(*, use: Use, output: Output = TABLE) -> None:
     quote = on_ledger(run)
     if isinstance(quote, Unpriceable):
         raise Unprocessable(quote.detail, code=quote.code)
-    if output.json:
+    if output.json or output.csv:
         price = price_shape(quote.charge, quote.version, request.model)
-        print_json(EstimateShape(quote.charge.credits_charged, quote.charge.api_cost, price))
-        return
-    say(f"{quote.charge.credits_charged} credits   ({_priced(quote.charge, quote.version)})")
+        _print_priced(EstimateShape(quote.charge.credits_charged, quote.charge.api_cost, price), output)
+    else:
+        say(f"{quote.charge.credits_charged} credits   ({_priced(quote.charge, quote.version)})")
 
 
 def import_(
@@ -161,10 +162,19 @@ def import_(
             )
 
         report = on_ledger(run)
+    if output.json or output.csv:
+        print_row(report, output)
+    else:
+        _tell_import(report)
+
+
+def _print_priced(answer: ReceiptShape | UntrackedShape | EstimateShape, output: Output) -> None:
+    """Print an answer as JSON, or as one row of CSV without what priced it."""
     if output.json:
-        print_json(report)
+        print_json(answer)
         return
-    _tell_import(report)
+    names = [field.name for field in fields(answer) if field.name != "price"]
+    print_row({name: getattr(answer, name) for name in names}, output)
 
 
 def _told(receipt: Receipt) -> str:

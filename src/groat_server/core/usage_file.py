@@ -81,8 +81,8 @@ def is_csv(suffix: str, head: bytes) -> bool:
 def records(lines: Iterable[bytes], *, as_csv: bool) -> Iterator[Record]:
     """Return the records of a file; blank lines are none.
 
-    Raises Unprocessable (bad_file) where the file as a whole cannot be imported: a CSV without a header, columns (or
-    fields of the first JSON object) that we do not know, or required ones that are missing.
+    Raises Unprocessable (bad_file) where the file as a whole cannot be imported: a CSV without a header, a JSON array,
+    columns (or fields of the first JSON object) that we do not know, or required ones that are missing.
     """
     return _csv_records(iter(lines)) if as_csv else _json_records(iter(lines))
 
@@ -180,6 +180,8 @@ def _json_records(lines: Iterator[bytes]) -> Iterator[Record]:
         raw = line.strip()
         if not raw:
             continue
+        if is_first and raw.startswith(b"["):
+            raise _bad_file("The file is one JSON array; JSON Lines have one object a line.")
         try:
             fields = strict_json(_decoded(line))
             if not isinstance(fields, dict):

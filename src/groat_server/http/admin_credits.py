@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 
 from groat_server.core.scopes import Scope
-from groat_server.errors import NotFound
+from groat_server.errors import NotFound, Unprocessable
 from groat_server.http import types
 from groat_server.http.dependencies import LedgerOf, NamedUser, protected_router
 from groat_server.http.json import JSON
@@ -71,17 +71,26 @@ async def overview(query: Annotated[Window, Query()], ledger: LedgerOf) -> JSON:
 @router.get("/users", response_model=BalanceListShape)
 async def users(query: Annotated[BalancePage, Query()], ledger: LedgerOf) -> JSON:
     """List all users' balances. Resets that are due may be up to a minute behind."""
-    after = reports.Place(*read_cursor(query.cursor, Decimal, str, int)) if query.cursor else None
-    rows = await reports.users(ledger, limit=query.limit, sort_by=query.sort_by, after=after)
+    rows = await reports.users(ledger, limit=query.limit, sort_by=query.sort_by, after=_place(query))
     last = rows[-1] if len(rows) == query.limit else None
     return JSON(
         BalanceListShape(
             users=[shaped(BalanceListItem, row) for row in rows],
             count=len(rows),
             total=rows[0].total if rows else 0,
-            next_cursor=write_cursor(last.sort_number, last.sort_text, last.user_id) if last else None,
+            next_cursor=write_cursor(query.sort_by, last.sort_number, last.sort_text, last.user_id) if last else None,
         )
     )
+
+
+def _place(query: BalancePage) -> reports.Place | None:
+    """Return where the page begins. A cursor holds for the order that it was made in."""
+    if query.cursor is None:
+        return None
+    sort_by, *place = read_cursor(query.cursor, str, Decimal, str, int)
+    if sort_by != query.sort_by:
+        raise Unprocessable("This cursor is of another order.", code="bad_cursor")
+    return reports.Place(*place)
 
 
 @router.get("/user/{user}", response_model=UserReportShape, responses=problem_responses(NotFound))

@@ -13,8 +13,6 @@ from groat_server.http.middleware import Envelope
 if TYPE_CHECKING:
     from groat_server.http.service import Service
 
-BODY_BYTES_MAX = 256 * 2**10
-
 _DESCRIPTION = "The credit ledger and monitor for AI applications: charge usage exactly once, and see who used what."
 
 
@@ -25,12 +23,13 @@ def create_app(service: Service) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         lifespan=service.lifespan,
-        max_body_size=BODY_BYTES_MAX,
+        redirect_slashes=False,  # a redirect would name the host that the request claims, and repeat its path
         separate_input_output_schemas=False,
     )
     app.state.service = service
     for router in (
         usage.router,
+        usage.batches,
         usage.estimates,
         admin_credits.router,
         admin_users.router,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ import msgspec
 
 from groat_server.core.outcomes import DETAILS, Outcome
 from groat_server.core.rates import rates_json
+from groat_server.core.text import is_safe
 from groat_server.errors import (
     Busy,
     Conflict,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Shape = TypeVar("Shape")
 
+_CURSOR_DIGITS_MAX = 40
 _REFUSALS: dict[Outcome, type[GroatError]] = {
     Outcome.UNKNOWN_USER: NotFound,
     Outcome.BUSY: Busy,
@@ -145,14 +147,18 @@ def read_cursor(cursor: str, *kinds: type[Any]) -> list[Any]:
     try:
         texts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_read(text, kind) for text, kind in zip(texts, kinds, strict=True)]
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise Unprocessable("This cursor is not one of ours.", code="bad_cursor") from error
 
 
-def _read(text: str, kind: type[Any]) -> Any:
+def _read(text: object, kind: type[Any]) -> Any:
+    if not isinstance(text, str) or not is_safe(text):
+        raise TypeError
     if kind is datetime:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).astimezone(UTC)
     value = kind(text)
-    if (isinstance(value, int) and not 0 <= value < 2**63) or (isinstance(value, Decimal) and not value.is_finite()):
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise ValueError(text)
+    if isinstance(value, Decimal) and (not value.is_finite() or abs(value.adjusted()) > _CURSOR_DIGITS_MAX):
         raise ValueError(text)
     return value

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BATCH_BYTES_MAX = 5 * 2**20
 
 router = protected_router("/api/v1", Scope.USAGE_WRITE, tags=["usage"])
+batches = protected_router("/api/v1", Scope.USAGE_WRITE, body_bytes_max=BATCH_BYTES_MAX, tags=["usage"])
 estimates = protected_router("/api/v1", None, tags=["usage"])
 
 
@@ -109,7 +110,7 @@ async def charge(
     return JSON(answer, status_code=201 if is_new else 200, headers=headers)
 
 
-@router.post("/usage/batch", response_model=BatchShape, max_body_size=BATCH_BYTES_MAX, responses=problem_responses())
+@batches.post("/usage/batch", response_model=BatchShape, responses=problem_responses())
 async def charge_batch(body: BatchRequest, ledger: LedgerOf, caller: CallerOf, gauges: GaugesOf) -> JSON:
     """Charge up to 1,000 uses, in order; each has an outcome of its own, and none fails another."""
     items = [_read_item(item, caller) for item in body.events]

@@ -23,7 +23,7 @@ from groat_server.core.credits import EXACT, ZERO, trimmed
 from groat_server.core.import_rows import Claimed, ImportJob, NextLine
 from groat_server.core.outcomes import DETAILS, Outcome
 from groat_server.core.usage import Usage
-from groat_server.errors import Busy, Conflict, NotFound
+from groat_server.errors import Busy, Conflict, GroatError, NotFound
 from groat_server.operations.import_reading import Batch, Survey, batches, survey_file
 from groat_server.operations.rejects import Reject, RejectsFile
 from groat_server.operations.usage import Receipt, charge
@@ -105,7 +105,8 @@ async def import_file(
     makes users of unknown e-mail addresses. Bad rows go to `rejects` (default: `<path>.rejects.csv`).
 
     Raises NotFound (no_such_file), Unprocessable (bad_file) for a file of unknown columns or without required ones,
-    Conflict (import_running, rejects_exist), and Busy where the database stays out of reach: run it again.
+    Conflict (import_running, rejects_exist, file_changed), GroatError (unreadable_file, rejects_unusable), and Busy where
+    the database stays out of reach: run it again.
     """
     started = time.monotonic()
     if not await asyncio.to_thread(path.is_file):
@@ -127,7 +128,10 @@ async def _survey(path: Path, tell: Callable[[ImportProgress], None], *, with_ti
     def told(rows: int) -> None:
         loop.call_soon_threadsafe(tell, ImportProgress("reading", rows, None))
 
-    return await asyncio.to_thread(survey_file, path, told, with_times=with_times)
+    try:
+        return await asyncio.to_thread(survey_file, path, told, with_times=with_times)
+    except OSError as error:
+        raise GroatError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
 
 
 @asynccontextmanager

@@ -284,7 +284,13 @@ BEGIN
             account.next_reset_at, booked_at
         FROM unnest(outcomes, user_ids, event_ids, balances, availables) WITH ORDINALITY
             AS d(outcome, user_id, event_id, balance, available, ordinal)
-        LEFT JOIN credit_usage_events AS event ON event.user_id = d.user_id AND event.id = d.event_id
+        -- A range in the order of the primary key, for the same reason as above.
+        LEFT JOIN LATERAL (
+            SELECT * FROM credit_usage_events AS stored
+            WHERE stored.user_id = d.user_id AND stored.id >= d.event_id AND stored.id <= d.event_id
+            ORDER BY stored.id
+            LIMIT 1
+        ) AS event ON true
         LEFT JOIN user_credit_balances AS account ON account.user_id = d.user_id
         ORDER BY d.ordinal;
 END

@@ -60,12 +60,13 @@ CREATE OR REPLACE FUNCTION close_untouched_account(account_user_id bigint) RETUR
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
-DECLARE
-    entries bigint;
 BEGIN
     PERFORM FROM user_credit_balances WHERE user_id = account_user_id FOR UPDATE;
-    SELECT count(*) INTO entries FROM credit_ledger_entries WHERE user_id = account_user_id;
-    IF entries > 1 OR EXISTS (SELECT FROM credit_usage_events WHERE user_id = account_user_id) THEN
+    -- The first allowance is version 1 and came with its period; one that was raised into an empty account did not.
+    IF EXISTS (
+        SELECT FROM credit_ledger_entries
+        WHERE user_id = account_user_id AND (version > 1 OR period_start IS NULL)
+    ) OR EXISTS (SELECT FROM credit_usage_events WHERE user_id = account_user_id) THEN
         RAISE EXCEPTION 'user % has a history and cannot enter demo mode', account_user_id
             USING ERRCODE = 'GR001', HINT = 'Demo users are never tracked, so only a user without one can become one.';
     END IF;
