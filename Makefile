@@ -47,7 +47,7 @@ check: setup-dev ## Lint, types, layers, migrations
 	$(BIN)/squawk src/groat_server/migrations/versions/*.sql
 
 bench: setup-dev ## Measure: ratios side by side, on a server of its own
-	@$(BIN)/python benchmarks/charge.py
+	@$(BIN)/python -m benchmarks.charge
 
 requirements: $(BIN)/uv ## Compile the pinned requirements anew
 	@cd requirements && for name in uv server dev; do \

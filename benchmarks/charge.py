@@ -1,6 +1,6 @@
 """Charging: Groat's operations against naive service code, side by side on one durable server of its own.
 
-python benchmarks/charge.py [--small]
+python -m benchmarks.charge [--small]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.naive import naive_charger
 from groat_server import embedded
 from groat_server.core.usage import Usage
 from groat_server.database import Address
@@ -27,7 +28,6 @@ from groat_server.operations.ledger import Ledger, open_ledger
 from groat_server.operations.prices import sync_catalogue
 from groat_server.operations.usage import charge
 from groat_server.operations.users import ensure_users
-from naive import naive_charger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

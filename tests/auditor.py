@@ -85,6 +85,10 @@ def _account(balance: Row, events: list[Row], entries: list[Row]) -> Iterator[st
     for column, value in recounted.items():
         if balance[column] != value:
             yield f"{column} is {balance[column]}, recounted {value}"
+    yield from _times(balance, moves)
+
+
+def _times(balance: Row, moves: list[Row]) -> Iterator[str]:
     booked = [move["recorded_at"] for move in moves]
     if booked != sorted(booked):
         yield "a later version was booked earlier"

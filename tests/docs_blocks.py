@@ -8,18 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.services import environment, start
 
 from groat_server.embedded.binaries import find_binaries
 
@@ -36,12 +32,9 @@ LANGUAGES = {"bash", "sql", "python", "json", "console", "text"}
 NOT_RUN = re.compile(r"(make|git|pip|export) |(\.venv/bin/)?groat up\b")
 """Lines of a session that are checked but not run: they install, need a terminal of their own, or would never end."""
 
-_BIN = Path(sys.executable).parent
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _NUMBER = re.compile(r"-?\d[\d.]*")
-_START_SECONDS = 100
-_STOP_SECONDS = 40
 _BLOCK_SECONDS = 60
 
 
@@ -123,61 +116,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield _running[0]
         return
     directory = tmp_path_factory.mktemp("demo")
-    environment = _environment(directory / "data", _free_port())
-    with (directory / "service.log").open("w+b") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "groat_server", "up", "--demo"],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:{find_binaries(None)}"
+    variables = environment(PATH=path, GROAT_DATA_DIR=str(directory / "data"))
+    service = start(["up", "--demo"], variables, directory / "service.log")
+    try:
+        service.wait_until_ready()
+        variables["GROAT_PORT"] = str(service.port)
+        _running.append(Demo(service.port, _run(["groat", "db", "url"], variables, directory).strip(), variables))
+        yield _running[0]
+    finally:
+        _running.clear()
         try:
-            _await_ready(process, int(environment["GROAT_PORT"]), directory / "service.log")
-            url = _run(["groat", "db", "url"], environment, directory).strip()
-            _running.append(Demo(int(environment["GROAT_PORT"]), url, environment))
-            yield _running[0]
+            service.stop()
         finally:
-            _running.clear()
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _environment(data_dir: Path, port: int) -> dict[str, str]:
-    foreign = ("GROAT_", "DATABASE_URL", "PG")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {
-        **kept,
-        "PATH": f"{_BIN}:{kept.get('PATH', os.defpath)}:{find_binaries(None)}",
-        "GROAT_DATA_DIR": str(data_dir),
-        "GROAT_PORT": str(port),
-        "NO_COLOR": "1",
-    }
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"groat up --demo has ended:\n{log.read_text()}"
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-        except OSError:
-            pass
-        time.sleep(0.1)  # a poll of another process, which cannot call us
-    raise AssertionError(f"groat up --demo is not ready after {_START_SECONDS} s:\n{log.read_text()}")
+            service.process.kill()
+            service.process.wait()
 
 
 def _run(command: list[str], environment: dict[str, str], directory: Path) -> str:

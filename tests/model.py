@@ -1,4 +1,4 @@
-"""A model of the ledger in plain Python, written from the product's rules and not from its SQL. No database, no clock."""
+"""A model of the ledger in plain Python, written from the product's rules, not from its SQL. No database, no clock."""
 
 from __future__ import annotations
 
@@ -105,6 +105,17 @@ class Account:
         if kind == "allowance":
             self.granted += amount
 
+    def take(self, key: str, content: object, credits_: Decimal, at: datetime) -> Answer:
+        """Book a charge."""
+        self.balance -= credits_
+        self.month += credits_
+        self.total += credits_
+        self.version += 1
+        self.last_booking = at
+        answer = Answer("recorded", credits_, self.balance, self.version)
+        self.charges[key] = content, answer
+        return answer
+
 
 @dataclass(slots=True)
 class ModelUser:
@@ -158,7 +169,7 @@ class ModelLedger:
             user.roll(instant)
         return [self._charge(usage, instant) for usage in usages]
 
-    def _charge(self, usage: ModelUsage, instant: datetime) -> Answer:
+    def _charge(self, usage: ModelUsage, instant: datetime) -> Answer:  # noqa: PLR0911 - one for each outcome
         if usage.user_id not in self.users:
             return Answer("unknown_user", None, None, None)
         account = self.users[usage.user_id].account
@@ -170,18 +181,10 @@ class ModelLedger:
                 return Answer("replayed", answer.credits, answer.balance, answer.version)
             return Answer("idempotency_conflict", None, account.balance, None)
         if usage.credits is None:
-            assert usage.refusal is not None
-            return Answer(usage.refusal, None, account.balance, None)
+            return Answer(usage.refusal or "", None, account.balance, None)
         if usage.enforce and usage.credits > 0 and usage.credits > account.balance:
             return Answer("insufficient_credits", None, account.balance, None)
-        account.balance -= usage.credits
-        account.month += usage.credits
-        account.total += usage.credits
-        account.version += 1
-        account.last_booking = instant
-        answer = Answer("recorded", usage.credits, account.balance, account.version)
-        account.charges[usage.key] = usage.content, answer
-        return answer
+        return account.take(usage.key, usage.content, usage.credits, instant)
 
     def sweep(self, at: datetime) -> None:
         """Carry out what is due, for everybody."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-
-from docs_blocks import (
+from tests.docs_blocks import (
     DOCUMENTS,
     LANGUAGES,
     NOT_RUN,
@@ -24,6 +23,7 @@ from docs_blocks import (
     prose_of,
     text_of,
 )
+
 from groat_server import settings
 from groat_server.cli import app
 from groat_server.core.outcomes import Outcome
@@ -31,8 +31,9 @@ from groat_server.core.scopes import Scope
 from groat_server.core.usage import Usage
 from groat_server.database import Address
 from groat_server.errors import InsufficientCredits
-from groat_server.http.application import Service, create_app
+from groat_server.http.application import create_app
 from groat_server.http.metrics import Gauges
+from groat_server.http.service import Service
 from groat_server.http.shaping import refusal
 from groat_server.operations.checks import CHECKS
 from groat_server.operations.reports import REPORTS
@@ -181,7 +182,7 @@ def test_an_outcome_has_the_status_that_its_page_says(row: list[str]) -> None:
     elif outcome is Outcome.INSUFFICIENT_CREDITS:
         status = InsufficientCredits.status
     else:
-        status = refusal(Receipt(outcome, usage, None, None, None)).status
+        status = refusal(Receipt(outcome, usage, None, None, None, None)).status
     assert int(row[1]) == status
 
 

@@ -8,7 +8,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from docs_blocks import ROOT, Demo, Reader, blocks_of, demo
+from tests.docs_blocks import ROOT, Demo, Reader, blocks_of, demo
 
 __all__ = ["demo"]
 

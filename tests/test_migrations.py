@@ -118,7 +118,7 @@ def test_somebody_elses_users_are_left_alone(empty_database: Callable[[], str]) 
     url = empty_database()
     address = Address(url)
     ask(address, "CREATE TABLE users (name text)")
-    with pytest.raises(CannotStart, match="'users'.*--schema groat"):
+    with pytest.raises(CannotStart, match=r"'users'.*--schema groat"):
         migrate(url)
     tables = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'"
     assert ask(address, tables) == [("public.users",)]

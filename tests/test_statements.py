@@ -40,7 +40,7 @@ def _statements() -> Iterator[Statement[Any]]:
 
 
 def test_every_sql_file_is_used_by_a_statement() -> None:
-    assert NAMES == sorted({statement.name for statement in _statements()})
+    assert sorted({statement.name for statement in _statements()}) == NAMES
 
 
 def test_every_statement_can_be_prepared_and_returns_what_its_row_expects(ledger_address: Address) -> None:

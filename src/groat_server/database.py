@@ -13,10 +13,11 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import psycopg
 from psycopg import errors as pg
 from psycopg.adapt import Buffer, Loader
-from psycopg.types.json import set_json_loads
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.numeric import DecimalDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -108,8 +109,12 @@ class Database:
                 await connection.rollback()
 
 
+_write_json = msgspec.json.Encoder(decimal_format="number").encode
+
+
 async def _configure(connection: Connection) -> None:
     set_json_loads(partial(json.loads, parse_float=Decimal), connection)
+    set_json_dumps(_write_json, connection)
     connection.adapters.register_loader("numeric", _AmountLoader)
     connection.adapters.register_dumper(Amount, DecimalDumper)
 

@@ -61,7 +61,7 @@ NOBODY = {
     "no scheme": "groat_abc",
     "another scheme": "Basic YTpi",
     "a scheme alone": "Bearer",
-    "nothing after the scheme": "Bearer  ",
+    "two words after the scheme": "Bearer a b",
     "a token of another alphabet": "Bearer \xff\xfe",
     "a very long token": "Bearer " + "x" * 10_000,
 }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from groat_server.core.outcomes import Outcome
 from groat_server.core.usage import Usage
 from groat_server.operations.users import create_user
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from groat_server.core.outcomes import Outcome
     from groat_server.database import Address
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.usage import Receipt

@@ -37,7 +37,7 @@ class Psql:
     def answer(self) -> list[list[str]]:
         """Wait for the answer to the oldest statement that has none."""
         assert self._process.stdout is not None
-        found = []
+        found: list[list[str]] = []
         for line in self._process.stdout:
             if line.strip() == _MARK:
                 return found

@@ -233,7 +233,7 @@ async def test_a_repeated_key_is_compared_by_its_content(
         ) == [(1,)]
         if expected == Outcome.REPLAYED:
             assert _answer(receipts[0]) == _answer(receipts[1])
-    assert got == dict.fromkeys(pairs, [Outcome.RECORDED, expected])
+    assert got == {name: [Outcome.RECORDED, expected] for name in pairs}
 
 
 async def test_a_key_belongs_to_its_user(ledger: Ledger) -> None:
@@ -342,9 +342,9 @@ async def test_the_overdraft_limit_counts_as_available(ledger: Ledger) -> None:
     )
     answers = [(receipt.outcome, receipt.row and (receipt.row.balance, receipt.row.available)) for receipt in receipts]
     assert answers == [
-        (Outcome.INSUFFICIENT_CREDITS, (10, 15)),
-        (Outcome.RECORDED, (-4, 1)),
-        (Outcome.RECORDED, (-6, -1)),
+        (Outcome.INSUFFICIENT_CREDITS, (Decimal(10), Decimal(15))),
+        (Outcome.RECORDED, (Decimal(-4), Decimal(1))),
+        (Outcome.RECORDED, (Decimal(-6), Decimal(-1))),
     ]
 
 
@@ -433,7 +433,7 @@ async def test_the_price_is_of_the_instant_that_the_database_books(ledger: Ledge
     await charge(ledger, [use(user_id, "a")], at=NOW)
     (receipt,) = await charge(ledger, [_lamps(user_id, "b")], at=NOW - timedelta(hours=1))
     assert receipt.row is not None
-    assert (receipt.row.created_at, receipt.row.credits_charged) == (NOW, 20)
+    assert (receipt.row.created_at, receipt.row.credits_charged) == (NOW, Decimal(20))
 
 
 async def test_the_function_books_within_the_window_of_its_prices_only(ledger: Ledger) -> None:

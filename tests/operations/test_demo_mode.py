@@ -74,8 +74,10 @@ CHANGES = [
     "UPDATE price_versions SET multiplier = 0",
     "DELETE FROM price_versions",
     "TRUNCATE price_versions",
-    "INSERT INTO credit_usage_events OVERRIDING SYSTEM VALUE SELECT * FROM credit_usage_events"
-    " ON CONFLICT (user_id, id) DO UPDATE SET credits_charged = 0",
+    (
+        "INSERT INTO credit_usage_events OVERRIDING SYSTEM VALUE SELECT * FROM credit_usage_events"
+        " ON CONFLICT (user_id, id) DO UPDATE SET credits_charged = 0"
+    ),
     "MERGE INTO credit_usage_events AS kept USING users ON users.id = kept.user_id WHEN MATCHED THEN DELETE",
 ]
 
@@ -92,7 +94,7 @@ def test_history_is_not_changed_even_by_a_superuser(ledger_address: Address) -> 
     assert _tracks(ledger_address) == before
 
 
-# --- the toggle ---------------------------------------------------------------------------------------------------------
+# --- the toggle -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
@@ -142,7 +144,7 @@ async def test_who_leaves_demo_mode_is_charged_from_then_on(ledger: Ledger) -> N
     assert outcomes(first + await charge(ledger, [use(user_id, "key")])) == [Outcome.UNTRACKED, Outcome.RECORDED]
 
 
-# --- a toggle and a charge at the same time -------------------------------------------------------------------------------
+# --- a toggle and a charge at the same time ---------------------------------------------------------------------------
 
 CHARGE = call([RawCharge(user_ids=1, keys="key")], columns="outcome")
 ENTER = "UPDATE users SET demo_mode = true WHERE id = 1"

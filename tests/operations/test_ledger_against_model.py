@@ -62,7 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(allowance=allowances)
     def begin(self, allowance: Decimal) -> None:
-        """There is somebody to charge."""
+        """Make somebody to charge."""
         self._new_user(self.at - timedelta(days=20), "UTC", allowance, demo_mode=False)
 
     @precondition(lambda self: len(self.ids) < 5)
@@ -75,7 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
         demo_mode=st.sampled_from([False, False, True]),
     )
     def add_user(self, months_ago: int, day: int, time: Any, zone: str, allowance: Decimal, *, demo_mode: bool) -> None:
-        """Somebody joins, now or long ago, at the end of a month."""
+        """Let somebody join, now or long ago, at the end of a month."""
         year, month = divmod(self.at.year * 12 + self.at.month - 2 - months_ago, 12)
         date = datetime(year, month + 1, min(day, monthrange(year, month + 1)[1]), tzinfo=UTC)
         joined = datetime.combine(date, time.replace(tzinfo=UTC, fold=0))
@@ -83,13 +83,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(requests, min_size=1, max_size=6))
     def charge(self, batch: list[tuple[int, str, Decimal, str, bool]]) -> None:
-        """A batch comes: often with keys that were used, in it or before it."""
+        """Charge a batch, often with keys that were used, in it or before it."""
         self._charge([self._usage(*request) for request in batch])
 
     @precondition(lambda self: self.requested)
     @rule(choice=st.integers(0, 1000), other_credits=st.none() | amounts)
     def repeat(self, choice: int, other_credits: Decimal | None) -> None:
-        """An old charge comes again, perhaps with other content."""
+        """Send an old charge again, perhaps with other content."""
         usage, modelled = self.requested[choice % len(self.requested)]
         if other_credits is not None:
             usage = replace(usage, action_type="unit", model=None, api_cost=None, quantity=other_credits)
@@ -98,33 +98,33 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(days=st.floats(0, 75))
     def pass_time(self, days: float) -> None:
-        """Nothing happens for a while."""
+        """Let nothing happen for a while."""
         self.at += timedelta(days=days)
 
     @rule(who=st.integers(0, 5), ticks=st.integers(-1, 1))
     def pass_time_to_a_boundary(self, who: int, ticks: int) -> None:
-        """It is the very microsecond of somebody's reset, or one before or after."""
+        """Go to the very microsecond of somebody's reset, or one before or after."""
         account = self.model.users[self._id(who)].account
         if account is not None:
             self.at = max(self.at, account.next_reset_at + timedelta(microseconds=ticks))
 
     @rule()
     def sweep(self) -> None:
-        """The sweep comes by."""
+        """Let the sweep come by."""
         while rows(self.connection, "SELECT sweep_due_at(%s, 3)", [self.at]) == [(3,)]:
             pass
         self.model.sweep(self.at)
 
     @rule(who=st.integers(0, 5))
     def settle(self, who: int) -> None:
-        """Somebody looks at a balance."""
+        """Look at a balance."""
         user_id = self._id(who)
         settled = rows(self.connection, "SELECT settle_account_at(%s, %s)", [self.at, user_id])
         assert settled == [(self.model.settle(user_id, self.at),)]
 
     @rule(who=st.integers(0, 5), allowance=allowances, now=st.booleans())
     def set_allowance(self, who: int, allowance: Decimal, *, now: bool) -> None:
-        """An allowance changes, at once or from the next period on."""
+        """Change an allowance, at once or from the next period on."""
         user_id = self._id(who)
         statement = "SELECT set_allowance_at(%s, %s, %s, %s, 'the model')"
         changed = rows(self.connection, statement, [self.at, user_id, allowance, now])
@@ -132,14 +132,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 5), zone=st.sampled_from(ZONES))
     def move_to(self, who: int, zone: str) -> None:
-        """Somebody moves; the present period stays as it is."""
+        """Move somebody; the present period stays as it is."""
         user_id = self._id(who)
         rows(self.connection, "UPDATE users SET time_zone = %s WHERE id = %s", [zone, user_id])
         self.model.users[user_id].zone = zone
 
     @rule(who=st.integers(0, 5))
     def enter_demo_mode(self, who: int) -> None:
-        """An administrator switches demo mode on, with raw SQL: refused to whoever has a history."""
+        """Switch demo mode on, with raw SQL: refused to whoever has a history."""
         user_id = self._id(who)
         user = self.model.users[user_id]
         statement = "UPDATE users SET demo_mode = true WHERE id = %s"
@@ -153,7 +153,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 5))
     def leave_demo_mode(self, who: int) -> None:
-        """An administrator switches demo mode off; the balance opens by the database's own clock."""
+        """Switch demo mode off; the balance opens by the database's own clock."""
         user_id = self._id(who)
         user = self.model.users[user_id]
         ((before,),) = rows(self.connection, "SELECT clock_timestamp()")

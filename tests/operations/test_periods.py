@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ TICK = timedelta(microseconds=1)
 
 # Wall times on the 28th to the 31st of a January (and of a month before a clock change), in leap years and others.
 WALLS = [
-    datetime(year, 1, day, hour, minute, 59, 999999)
+    datetime(year, 1, day, hour, minute, 59, 999999)  # noqa: DTZ001 - a wall time of no zone yet
     for year, day, (hour, minute) in product((2023, 2024, 2025, 2028), (28, 29, 30, 31), ((0, 30), (1, 45), (23, 59)))
 ]
 
@@ -305,7 +305,7 @@ def test_the_sweep_passes_over_whoever_is_locked(ledger_address: Address) -> Non
     """Taken out: SKIP LOCKED; then this waits for the lock timeout."""
     ask(
         ledger_address,
-        "INSERT INTO users (email, created_at) SELECT n || '@example.com', '2026-01-01' FROM generate_series(1, 3) AS n",
+        "INSERT INTO users (email, created_at) SELECT n || '@example.com', '2026-01-01' FROM generate_series(1, 3) n",
     )
     at = datetime(2026, 2, 2, tzinfo=UTC)
     with connect(ledger_address, lock_timeout="1ms") as sweeper:

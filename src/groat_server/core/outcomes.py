@@ -41,7 +41,7 @@ DETAILS = {
     Outcome.BUSY: "Somebody else holds this user's balance; send the same charge again.",
     Outcome.REPLAYED: "This key was charged before; this is the first answer.",
     Outcome.IDEMPOTENCY_CONFLICT: "This key was used before for a charge with other content.",
-    Outcome.UNKNOWN_MODEL: "No price is known for this model.",
+    Outcome.UNKNOWN_MODEL: "No price is known for this model; where several providers list it, name the provider.",
     Outcome.UNPRICED_ACTION: "This action has no price of its own, and the charge names no model.",
     Outcome.INCONSISTENT_TOKENS: "Cached tokens are parts of input_tokens, and reasoning tokens of output_tokens.",
     Outcome.COST_OUT_OF_BOUNDS: "The cost is above the bound of one million dollars.",

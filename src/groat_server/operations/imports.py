@@ -105,8 +105,8 @@ async def import_file(
     makes users of unknown e-mail addresses. Bad rows go to `rejects` (default: `<path>.rejects.csv`).
 
     Raises NotFound (no_such_file), Unprocessable (bad_file) for a file of unknown columns or without required ones,
-    Conflict (import_running, rejects_exist, file_changed), GroatError (unreadable_file, rejects_unusable), and Busy where
-    the database stays out of reach: run it again.
+    Conflict (import_running, rejects_exist, file_changed), GroatError (unreadable_file, rejects_unusable), and Busy
+    where the database stays out of reach: run it again.
     """
     started = time.monotonic()
     if not await asyncio.to_thread(path.is_file):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg.errors import UniqueViolation
+
 from groat_server.core.rows import Count, EventRow, LedgerSettings, UserId, UserRow
-from groat_server.core.text import normal_email
 from groat_server.errors import Conflict, NotFound
 from groat_server.sql import Statement
 
@@ -28,6 +30,8 @@ _SHOW = Statement("users/show", UserRow)
 _LIST = Statement("users/list", UserRow)
 _EVENTS = Statement("users/events", EventRow)
 _SETTINGS = Statement("usage/settings", LedgerSettings)
+
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,11 @@ async def find_user(ledger: Ledger, name: UserName) -> int:
 
 async def ensure_users(connection: Connection, emails: Sequence[str]) -> int:
     """Create the users of these addresses who do not exist; returns how many there were."""
-    return len(await _ENSURE.all(connection, emails=[normal_email(email) for email in emails]))
+    for _ in range(_ATTEMPTS - 1):
+        # Somebody else may create one of them since the statement looked: then it looks again.
+        with suppress(UniqueViolation):
+            return len(await _ENSURE.all(connection, emails=list(emails)))
+    return len(await _ENSURE.all(connection, emails=list(emails)))
 
 
 async def create_user(
@@ -89,7 +97,7 @@ async def create_user(
     async with ledger.database.write() as connection:
         created = await _CREATE.one(
             connection,
-            email=normal_email(email),
+            email=email,
             full_name=full_name,
             external_id=external_id,
             demo_mode=demo_mode,
@@ -144,7 +152,7 @@ async def update_user(
         changed = await _UPDATE.maybe(
             connection,
             user_id=user_id,
-            email=None if email is None else normal_email(email),
+            email=email,
             full_name=full_name,
             demo_mode=demo_mode,
             is_admin=is_admin,
@@ -172,7 +180,7 @@ async def _resolve(connection: Connection, names: Sequence[UserName]) -> list[in
     found = await _RESOLVE.all(
         connection,
         ids=[name if isinstance(name, int) else None for name in names],
-        emails=[normal_email(name) if isinstance(name, str) else None for name in names],
+        emails=[name if isinstance(name, str) else None for name in names],
         external_ids=[name.external_id if isinstance(name, ExternalId) else None for name in names],
     )
     return [row.user_id for row in found]

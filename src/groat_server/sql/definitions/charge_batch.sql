@@ -68,6 +68,7 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_mergejoin = off
 SET enable_hashjoin = off
+SET enable_sort = off
 SET jit = off
 SET lock_timeout = '2s'
 AS $$
@@ -284,7 +285,8 @@ BEGIN
             account.next_reset_at, booked_at
         FROM unnest(outcomes, user_ids, event_ids, balances, availables) WITH ORDINALITY
             AS d(outcome, user_id, event_id, balance, available, ordinal)
-        -- A range in the order of the primary key, for the same reason as above.
+        -- A range in the order of the primary key, for the same reason as above. Sorting is off, so that no other index
+        -- will do: (user_id, created_at) looks cheaper while its entries of one batch are still equal.
         LEFT JOIN LATERAL (
             SELECT * FROM credit_usage_events AS stored
             WHERE stored.user_id = d.user_id AND stored.id >= d.event_id AND stored.id <= d.event_id

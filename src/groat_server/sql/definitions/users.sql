@@ -1,11 +1,17 @@
 -- What must hold of users by whatever path they are changed, raw SQL included.
 
+-- An e-mail address as it is stored and compared.
+CREATE OR REPLACE FUNCTION normal_email(email text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path FROM CURRENT
+AS $$ SELECT lower(normalize(btrim(email), NFC)) $$;
+
 CREATE OR REPLACE FUNCTION users_before_write() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    NEW.email := lower(normalize(btrim(NEW.email), NFC));
+    NEW.email := normal_email(NEW.email);
     NEW.period_anchor := coalesce(NEW.period_anchor, NEW.created_at);
     PERFORM NEW.created_at AT TIME ZONE NEW.time_zone;  -- refuses a time zone that PostgreSQL does not know
     RETURN NEW;
