@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -152,8 +151,3 @@ def _drop(server: Server, name: str) -> None:
 
 def _address(server: Server, name: str) -> Address:
     return Address(urlsplit(server.socket_url)._replace(path=f"/{name}").geturl())
-
-
-def socketless(server: Server, address: Address) -> Address:
-    """Return the same ledger's address over TCP, which every client can dial."""
-    return replace(address, url=urlsplit(server.url)._replace(path=urlsplit(address.url).path).geturl())

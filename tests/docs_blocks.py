@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.services import environment, start
 
 from groat_server.embedded.binaries import find_binaries
+from tests.services import environment, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

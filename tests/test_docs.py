@@ -10,19 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from tests.docs_blocks import (
-    DOCUMENTS,
-    LANGUAGES,
-    NOT_RUN,
-    ROOT,
-    Demo,
-    Reader,
-    blocks_of,
-    demo,
-    inline_code,
-    prose_of,
-    text_of,
-)
 
 from groat_server import settings
 from groat_server.cli import app
@@ -38,6 +25,19 @@ from groat_server.http.shaping import refusal
 from groat_server.operations.checks import CHECKS
 from groat_server.operations.reports import REPORTS
 from groat_server.operations.usage import Receipt
+from tests.docs_blocks import (
+    DOCUMENTS,
+    LANGUAGES,
+    NOT_RUN,
+    ROOT,
+    Demo,
+    Reader,
+    blocks_of,
+    demo,
+    inline_code,
+    prose_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

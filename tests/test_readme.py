@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.docs_blocks import ROOT, Demo, Reader, blocks_of, demo, text_of
 
 if TYPE_CHECKING:

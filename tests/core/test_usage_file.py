@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from groat_server.core.usage_file import RECORD_BYTES_MAX, Lines, Record, is_csv, records
-from groat_server.core.usage_values import BadRow, UsageRow, read_fields
+from groat_server.core.usage_row import BadRow, UsageRow, read_fields
 from groat_server.errors import Unprocessable
 
 HEADER = b"occurred_at,email,action_type,description\n"

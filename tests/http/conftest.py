@@ -37,14 +37,3 @@ def api(service: Service, shared_ledger: Address) -> Iterator[Api]:
     """Lend a client of that service with an administrator's token."""
     with Api.as_admin(service.url, shared_ledger) as client:
         yield client
-
-
-@pytest.fixture
-def two_services(ledger_address: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, Api]]:
-    """Run two services on a ledger of the test's own, and lend an administrator's client of each."""
-    with (
-        serving(ledger_address, tmp_path_factory.mktemp("services"), services=2) as (one, other),
-        Api.as_admin(one.url, ledger_address) as first,
-        Api.as_admin(other.url, ledger_address) as second,
-    ):
-        yield first, second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,12 @@ class Examples:
         details = api.post(f"/api/v1/admin/users/{self._user}/tokens", {}).body["details"]
         self._token_id = str(details["id"])
 
+    def of(self, document: OpenApi) -> Examples:
+        """Make the same of another document."""
+        others = copy(self)
+        others._document = document  # noqa: SLF001 - our own
+        return others
+
     @property
     def document(self) -> OpenApi:
         """The document that the requests are made from."""
@@ -85,7 +92,7 @@ class Examples:
         if "idempotency_key" in schema["properties"]:
             least |= {"idempotency_key"}
         if hole[:1] in {("provider",), ("input_tokens",), ("output_tokens",)} or "_tokens" in "".join(hole[:1]):
-            least |= {"model", "input_tokens", "output_tokens"}
+            least |= {"model", "input_tokens", "output_tokens"} & schema["properties"].keys()
         made: dict[str, Any] = {name: self._value(name, schema["properties"][name], hole[1:]) for name in sorted(least)}
         if hole and len(hole) == 1:
             made[hole[0]] = _HOLE

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi import Request as Asked
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 
 from groat_server.database import Address
 from groat_server.http.application import create_app
 from groat_server.http.service import Service
 from tests.http.examples import Examples, Request
 from tests.http.hostile import Attack, attacks, fault
-from tests.http.schemas import OpenApi
+from tests.http.schemas import PROBLEM_MEMBERS, OpenApi
+from tests.services import threaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,3 +109,71 @@ def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
             status = api.get(path, cursor=page.body["next_cursor"], **query).status
             assert status == (200 if origin == (path, sort_by) else 422), (path, sort_by, origin)
         assert first.body["next_cursor"]
+
+
+# --- the control: the same attacks find what a careless service would do ----------------------------------------------
+
+SLOPPY = FastAPI()
+
+
+@SLOPPY.post("/sloppy")
+async def take_anything(request: Asked) -> dict[str, Any]:
+    try:
+        return {"taken": json.loads(await request.body())["input_tokens"]}
+    except ValueError as error:
+        raise HTTPException(400) from error
+
+
+@SLOPPY.get("/sloppy")
+async def count(days: int = 30) -> dict[str, Any]:
+    return {"until": (datetime.now(UTC) + timedelta(days=days)).isoformat()}
+
+
+@SLOPPY.exception_handler(RequestValidationError)
+async def repeat(_request: Asked, error: RequestValidationError) -> JSONResponse:
+    problem = {**dict.fromkeys(PROBLEM_MEMBERS, ""), "errors": str(error.errors())}
+    return JSONResponse(problem, 422, media_type="application/problem+json")
+
+
+DESCRIBED: dict[str, Any] = {
+    "paths": {
+        "/sloppy": {
+            "get": {
+                "parameters": [{"name": "days", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 366}}],
+                "responses": {"200": {}},
+            },
+            "post": {
+                "requestBody": {
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "properties": {"input_tokens": {"type": "integer", "minimum": 0, "maximum": 10**9}},
+                                "required": ["input_tokens"],
+                                "additionalProperties": False,
+                            }
+                        }
+                    }
+                },
+                "responses": {"200": {}},
+            },
+        }
+    }
+}
+
+
+def test_the_attacks_find_what_a_careless_service_would_do(examples: Examples) -> None:
+    document = OpenApi(DESCRIBED)
+    with threaded(SLOPPY) as url, httpx2.Client(base_url=url) as client:
+        found = {
+            method: list(faults(client, list(attacks(examples.of(document), method, "/sloppy"))))
+            for method in ("GET", "POST")
+        }
+    text = "\n".join(chain.from_iterable(found.values()))
+    for fault_ in ("accepted with 200", "500", "is no problem document", "repeats the input"):
+        assert fault_ in text
+    named = {line.partition(":")[0] + ":" + line.split(":")[1] for line in text.splitlines()}
+    assert {
+        "query days: 99999999", "query days: 2^63", "query days: -1", "field input_tokens: true", "field input_tokens: -1",
+        "field input_tokens: NaN", "field input_tokens: 1.0", "body: an unknown field", "body: UTF-16", "body: a BOM",
+    } <= named  # fmt: skip

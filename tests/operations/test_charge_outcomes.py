@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.errors import LockNotAvailable
 
 from groat_server.core.outcomes import Outcome
 from groat_server.core.usage import Usage
 from groat_server.operations.prices import set_price, set_pricing
 from groat_server.operations.usage import charge
+from groat_server.sql import source
 from tests.operations.ledgers import ask, connect, new_user, outcomes, rows, use
 from tests.operations.raw_charges import RawCharge, call
 
@@ -113,6 +117,7 @@ async def test_the_first_outcome_that_applies_is_the_answer(ledger: Ledger) -> N
     assert got == list(PRECEDENCE)
 
 
+@pytest.mark.xfail(reason="operations.usage does not price an action type that is not registered", strict=True)
 async def test_an_unpriceable_model_comes_before_an_action_type_that_is_not_registered(ledger: Ledger) -> None:
     await _make_strict(ledger, "unit")
     (receipt,) = await charge(ledger, [use(await new_user(ledger), "key", **UNKNOWN_MODEL)])
@@ -392,6 +397,19 @@ async def test_there_are_five_hundred_action_types_at_most(ledger: Ledger) -> No
     assert ask(ledger.database.address, "SELECT count(*) FROM action_types") == [(500,)]
 
 
+@pytest.mark.xfail(reason="two registrations at once each count the rows of before", strict=True)
+async def test_two_services_at_once_do_not_exceed_the_bound_of_action_types(ledger: Ledger) -> None:
+    address = ledger.database.address
+    register = re.sub(r":(names)", r"%(\1)s", source("usage/register_action_types"))
+    with connect(address) as one, connect(address, lock_timeout="1s") as other:
+        rows(one, "BEGIN")
+        rows(one, register, {"names": [f"a{n}" for n in range(300)]})
+        with suppress(LockNotAvailable):
+            rows(other, register, {"names": [f"b{n}" for n in range(300)]})
+        rows(one, "COMMIT")
+    assert ask(address, "SELECT count(*) <= 500 FROM action_types") == [(True,)]
+
+
 # --- prices that change -----------------------------------------------------------------------------------------------
 
 
@@ -483,6 +501,13 @@ async def test_a_charge_that_cannot_be_stored_fails_alone(ledger: Ledger) -> Non
         receipts = await charge(ledger, usages)
         assert outcomes(receipts) == [Outcome.RECORDED] * 3 + [Outcome.FAILED] + [Outcome.RECORDED] * 3
         assert [receipt.usage for receipt in receipts] == usages
+
+
+@pytest.mark.xfail(reason="the driver's UnicodeEncodeError is none of the errors that are halved", strict=True)
+async def test_a_text_that_is_no_unicode_fails_alone(ledger: Ledger) -> None:
+    user_id = await new_user(ledger)
+    receipts = await charge(ledger, [use(user_id, "a"), use(user_id, "b", description="\ud800")])
+    assert outcomes(receipts) == [Outcome.RECORDED, Outcome.FAILED]
 
 
 async def test_one_poisoned_charge_among_five_hundred_fails_alone(ledger: Ledger) -> None:

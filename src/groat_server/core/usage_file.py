@@ -1,6 +1,6 @@
 """Usage logs as files: physical lines in, records out, one at a time, so that a file of any size takes little memory.
 
-Two formats: CSV (RFC 4180, with a header) and JSON Lines. What the fields of a record mean is in `usage_values`.
+Two formats: CSV (RFC 4180, with a header) and JSON Lines. What the fields of a record mean is in `usage_row`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from groat_server.core.usage_values import FIELD_NAMES, strict_json
+from groat_server.core.usage_row import FIELD_NAMES
+from groat_server.core.values import strict_json
 from groat_server.errors import Unprocessable
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from groat_server.errors import Forbidden, Unauthorized, Unprocessable
+from groat_server.errors import BadRequest, Forbidden, Unauthorized, Unprocessable
 from groat_server.http.json import StrictRequest
 from groat_server.http.metrics import Gauges
 from groat_server.http.types import user_name
@@ -86,6 +86,7 @@ class ProtectedRoute(APIRoute):
         async def protected(request: Request) -> Response:
             request.state.caller = await _authorize(request, self.scope)
             _check_query(request, takes_query=takes_query)
+            _check_keys(request)
             return await handler(StrictRequest(request.scope, _limited(request, self.body_bytes_max)))
 
         return protected
@@ -124,12 +125,18 @@ def _limited(request: Request, bytes_max: int) -> Receive:
 
 
 def _check_query(request: Request, *, takes_query: bool) -> None:
-    """Raise Unprocessable where parameters would be ignored; unknown ones of a route that has some are FastAPI's to see."""
+    """Raise Unprocessable where parameters would be ignored; FastAPI sees the unknown ones of a route that has some."""
     given = request.query_params
     if given and not takes_query:
         raise Unprocessable("This route takes no query parameters.")
     if len(given.multi_items()) > len(given):
         raise Unprocessable("A query parameter is given twice.")
+
+
+def _check_keys(request: Request) -> None:
+    """Raise BadRequest where headers name two keys, of which a route would see one."""
+    if len(set(request.headers.getlist("idempotency-key"))) > 1:
+        raise BadRequest("Two headers name different idempotency keys.", code="idempotency_key_mismatch")
 
 
 async def _authorize(request: Request, scope: Scope | None) -> Caller:

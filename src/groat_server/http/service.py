@@ -53,6 +53,8 @@ class Service:
         """Open the ledger, keep the jobs running, end them, close the ledger."""
         async with open_ledger(self.address, provider_durability=self._provider_durability) as ledger:
             app.state.ledger = ledger
+            async with ledger.database.write() as connection:
+                await ledger.book(connection)  # so that the first charge need not wait for it
             self._sweeper = Sweeper(ledger)
             jobs = [asyncio.create_task(self._prepared(ledger)), asyncio.create_task(self._sweeper.run())]
             try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from groat_server.core.usage_file import Lines, Record, is_csv, records
-from groat_server.core.usage_values import BadRow, UsageRow, read_fields
+from groat_server.core.usage_row import BadRow, UsageRow, read_fields
 from groat_server.errors import Conflict
 from groat_server.operations.rejects import Reject
 from groat_server.operations.usage import BATCH_MAX

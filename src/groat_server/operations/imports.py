@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from groat_server.core.usage_file import Record
-    from groat_server.core.usage_values import UsageRow
+    from groat_server.core.usage_row import UsageRow
     from groat_server.operations.ledger import Ledger
 
 _CLAIM = Statement("imports/claim", Claimed)

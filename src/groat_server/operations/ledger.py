@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,33 +31,37 @@ class Ledger:
     server_version: str = ""
     provider_durability: bool = False
     action_types: set[str] = field(default_factory=set)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _book: PriceBook | None = None
     _versions: dict[int, PriceVersion] = field(default_factory=dict)
 
-    async def book(self) -> PriceBook:
+    # These take the connection of their caller: one who held a connection and waited for another would, among enough of
+    # the same kind, wait for ever.
+
+    async def book(self, connection: Connection) -> PriceBook:
         """Return the price book as last read."""
-        return self._book or await self.reload_book()
+        return self._book or await self.newer_book(connection, None)
 
-    async def current_book(self) -> PriceBook:
+    async def current_book(self, connection: Connection) -> PriceBook:
         """Return the price book as it is now; read anew only where it has changed."""
-        async with self.database.read() as connection:
-            current = await _BOOK_VERSION.one(connection)
-        book = await self.book()
-        return book if book.version == current.version else await self.reload_book()
+        current = await _BOOK_VERSION.one(connection)
+        book = await self.book(connection)
+        return book if book.version == current.version else await self.newer_book(connection, book)
 
-    async def reload_book(self) -> PriceBook:
-        """Read the price book anew: the database has said that ours is stale."""
-        async with self.database.write() as connection:
-            self._book = await prices.load_book(connection)
-        self._versions = {version.id: version for version in self._book.versions}
-        return self._book
+    async def newer_book(self, connection: Connection, stale: PriceBook | None) -> PriceBook:
+        """Read the price book anew, unless somebody has done so since `stale` was found to be stale."""
+        async with self._reading:
+            if self._book is None or self._book is stale:
+                self._book = await prices.load_book(connection)
+                self._versions = {version.id: version for version in self._book.versions}
+            return self._book
 
-    async def price_version(self, price_id: int | None) -> PriceVersion | None:
+    async def price_version(self, connection: Connection, price_id: int | None) -> PriceVersion | None:
         """Return the price version that a charge has pinned; read anew where a newer book made it."""
         if price_id is None:
             return None
         if price_id not in self._versions:
-            await self.reload_book()
+            await self.newer_book(connection, self._book)
         return self._versions[price_id]
 
 

@@ -92,11 +92,12 @@ async def charge(ledger: Ledger, usages: Sequence[Usage], *, at: datetime | None
 
 async def estimate(ledger: Ledger, usage: Usage) -> Quote | Unpriceable:
     """Price one usage without charging it, by the local clock."""
-    book = await ledger.current_book()
-    priced = price(usage, book, usage.occurred_at or datetime.now(UTC))
-    if isinstance(priced, Unpriceable):
-        return priced
-    return Quote(priced, await ledger.price_version(priced.price_id))
+    async with ledger.database.read() as connection:
+        book = await ledger.current_book(connection)
+        priced = price(usage, book, usage.occurred_at or datetime.now(UTC))
+        if isinstance(priced, Unpriceable):
+            return priced
+        return Quote(priced, await ledger.price_version(connection, priced.price_id))
 
 
 async def register_action_types(ledger: Ledger, names: set[str]) -> set[str]:
@@ -130,7 +131,7 @@ async def _charge(
 async def _charge_priced(
     ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
 ) -> list[Receipt]:
-    book = await ledger.book()
+    book = await ledger.book(connection)
     instant = at or datetime.now(UTC)
     for _ in range(_PRICING_ATTEMPTS):
         priced = [
@@ -142,10 +143,10 @@ async def _charge_priced(
         rows = await _call(connection, _arguments(usages, priced, book), at)
         if not rows or rows[0].outcome != "stale_prices":
             return [
-                await _receipt(ledger, usage, found, row)
+                await _receipt(ledger, connection, usage, found, row)
                 for usage, found, row in zip(usages, priced, rows, strict=True)
             ]
-        book = await ledger.reload_book()
+        book = await ledger.newer_book(connection, book)
         instant = rows[0].instant
     raise Busy("Prices change faster than charges can be priced; send the same request again.")
 
@@ -204,9 +205,11 @@ def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], 
     }
 
 
-async def _receipt(ledger: Ledger, usage: Usage, priced: Charge | Unpriceable, row: ChargeRow) -> Receipt:
+async def _receipt(
+    ledger: Ledger, connection: Connection, usage: Usage, priced: Charge | Unpriceable, row: ChargeRow
+) -> Receipt:
     stored = _stored_charge(row) or (priced if isinstance(priced, Charge) else None)
-    version = await ledger.price_version(stored.price_id) if stored else None
+    version = await ledger.price_version(connection, stored.price_id) if stored else None
     return Receipt(Outcome(row.outcome), usage, stored, version, _booking(row), row)
 
 
