@@ -9,7 +9,8 @@ docstring, the entry in the OpenAPI document.
     ├── CannotStart            the process cannot begin: the message says what to do
     ├── BadRequest 400         ├── Unauthorized 401       ├── InsufficientCredits 402
     ├── Forbidden 403          ├── NotFound 404           ├── Conflict 409
-    ├── PayloadTooLarge 413    ├── Unprocessable 422      └── Busy 503
+    ├── PayloadTooLarge 413    ├── UnsupportedMediaType 415
+    └── Unprocessable 422      └── Busy 503
 """
 
 from __future__ import annotations
@@ -89,6 +90,12 @@ class PayloadTooLarge(GroatError):
     """The body has more bytes than the route takes."""
 
     status, code, title = 413, "payload_too_large", "Payload too large"
+
+
+class UnsupportedMediaType(GroatError):
+    """The body is not sent as JSON."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
 
 
 class Unprocessable(GroatError):

@@ -38,6 +38,7 @@ app.command(f"{_here}.usage:import_", name="import", help="Charge a file of past
 app.command(f"{_here}.people:user", name="user", help="Add, list, show and change users.")
 app.command(f"{_here}.people:token", name="token", help="Create, list and revoke access tokens.")
 app.command(f"{_here}.prices:price", name="price", help="List, set and synchronise prices.")
+app.command(f"{_here}.settings:settings", name="settings", help="Show or change what all services share.")
 app.command(f"{_here}.reports:report", name="report", help="Show a report.")
 app.command(f"{_here}.reports:check", name="check", help="Check the books; exits with 1 where they are wrong.")
 app.command(f"{_here}.database:psql", name="psql", help="Open psql on the ledger.")

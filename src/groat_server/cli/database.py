@@ -38,14 +38,21 @@ def _psql(program: str, url: str, schema: str, arguments: tuple[str, ...]) -> in
 def migrate(
     *, schema: Annotated[str | None, Parameter(help="The schema of the tables (GROAT_SCHEMA).")] = None
 ) -> None:
-    """Bring the database to the schema of this version; safe beside running services, and again."""
+    """Bring the database to the schema of this version; safe beside running services, and again.
+
+    A new ledger gets the prices of the catalogue; prices that are there are left alone (`groat price sync`).
+    """
+    import asyncio
+    from dataclasses import replace
+
     from groat_server.database import ledger_address
-    from groat_server.migrations import migrate as run
+    from groat_server.operations.preparation import prepare
     from groat_server.settings import read_settings
 
     settings = read_settings()
+    settings = replace(settings, schema=schema or settings.schema)
     with ledger_address(settings) as address:
-        done = run(address.url, schema=schema or settings.schema)
+        done = asyncio.run(prepare(address, provider_durability=settings.provider_durability))
     was = "empty" if done.before is None else f"at {done.before}"
     changed = f", {len(done.definitions)} definitions renewed" if done.definitions else ""
     say(f"[green]✓[/] schema at {done.after} (it was {was}{changed})")

@@ -38,7 +38,7 @@ def up(
 
     settings = read_settings()
     with service_lock(settings), _listening(settings) as listener, _ledger(settings) as address:
-        _migrate(address)
+        _prepare(address, settings, demo=demo)
         service = _service(
             address, settings, prepare=load_sample if demo else None, accompany=trickle if live else None
         )
@@ -87,22 +87,21 @@ def _ledger(settings: Settings) -> Iterator[Address]:
         yield address
 
 
-def _migrate(address: Address) -> None:
+def _prepare(address: Address, settings: Settings, *, demo: bool) -> None:
     import asyncio
 
-    from groat_server.migrations import migrate
     from groat_server.operations.ledger import open_ledger
-    from groat_server.operations.prices import show_pricing, sync_catalogue
+    from groat_server.operations.preparation import prepare
+    from groat_server.operations.sample import check_sample
 
-    done = migrate(address.url, schema=address.schema)
+    async def run() -> str:
+        migrated = await prepare(address, provider_durability=settings.provider_durability)
+        if demo:
+            async with open_ledger(address, provider_durability=settings.provider_durability) as ledger:
+                await check_sample(ledger)
+        return migrated.after
 
-    async def first_prices() -> None:
-        async with open_ledger(address, provider_durability=True) as ledger, ledger.database.write() as connection:
-            if (await show_pricing(connection)).catalogue_version is None:
-                await sync_catalogue(connection)
-
-    asyncio.run(first_prices())
-    say(f"[green]✓[/] schema at {done.after}")
+    say(f"[green]✓[/] schema at {asyncio.run(run())}")
 
 
 @contextmanager

@@ -17,11 +17,11 @@ class Outcome(StrEnum):
     BUSY = "busy"
     REPLAYED = "replayed"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    UNKNOWN_ACTION_TYPE = "unknown_action_type"
     UNKNOWN_MODEL = "unknown_model"
     UNPRICED_ACTION = "unpriced_action"
     INCONSISTENT_TOKENS = "inconsistent_tokens"
     COST_OUT_OF_BOUNDS = "cost_out_of_bounds"
-    UNKNOWN_ACTION_TYPE = "unknown_action_type"
     OCCURRED_IN_FUTURE = "occurred_in_future"
     OCCURRED_TOO_LONG_AGO = "occurred_too_long_ago"
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -41,11 +41,11 @@ DETAILS = {
     Outcome.BUSY: "Somebody else holds this user's balance; send the same charge again.",
     Outcome.REPLAYED: "This key was charged before; this is the first answer.",
     Outcome.IDEMPOTENCY_CONFLICT: "This key was used before for a charge with other content.",
+    Outcome.UNKNOWN_ACTION_TYPE: "This action type is not registered, and no more are taken.",
     Outcome.UNKNOWN_MODEL: "No price is known for this model; where several providers list it, name the provider.",
     Outcome.UNPRICED_ACTION: "This action has no price of its own, and the charge names no model.",
     Outcome.INCONSISTENT_TOKENS: "Cached tokens are parts of input_tokens, and reasoning tokens of output_tokens.",
     Outcome.COST_OUT_OF_BOUNDS: "The cost is above the bound of one million dollars.",
-    Outcome.UNKNOWN_ACTION_TYPE: "This action type is not registered, and no more are taken.",
     Outcome.OCCURRED_IN_FUTURE: "occurred_at lies more than five minutes in the future.",
     Outcome.OCCURRED_TOO_LONG_AGO: "occurred_at lies more than 35 days in the past; backfill (scope admin) allows it.",
     Outcome.INSUFFICIENT_CREDITS: "The available credits do not cover this charge.",

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from groat_server.errors import BadRequest, Forbidden, Unauthorized, Unprocessable
+from groat_server.errors import BadRequest, Forbidden, Unauthorized, Unprocessable, UnsupportedMediaType
 from groat_server.http.json import StrictRequest
 from groat_server.http.metrics import Gauges
 from groat_server.http.types import user_name
@@ -82,11 +82,13 @@ class ProtectedRoute(APIRoute):
         """Return the handler behind the check of the token."""
         handler = super().get_route_handler()
         takes_query = bool(self.dependant.query_params)
+        takes_body = self.body_field is not None
 
         async def protected(request: Request) -> Response:
             request.state.caller = await _authorize(request, self.scope)
             _check_query(request, takes_query=takes_query)
             _check_keys(request)
+            _check_media_type(request, takes_body=takes_body)
             return await handler(StrictRequest(request.scope, _limited(request, self.body_bytes_max)))
 
         return protected
@@ -131,6 +133,13 @@ def _check_query(request: Request, *, takes_query: bool) -> None:
         raise Unprocessable("This route takes no query parameters.")
     if len(given.multi_items()) > len(given):
         raise Unprocessable("A query parameter is given twice.")
+
+
+def _check_media_type(request: Request, *, takes_body: bool) -> None:
+    """Raise UnsupportedMediaType where a body is not said to be JSON: it would be read as something else."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if takes_body and media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType("This route takes JSON: send the header `Content-Type: application/json`.")
 
 
 def _check_keys(request: Request) -> None:

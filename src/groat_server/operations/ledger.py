@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from groat_server.database import Address, Connection, Database, check_server
 from groat_server.errors import CannotStart
 from groat_server.migrations import is_current
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from groat_server.core.price_book import PriceBook, PriceVersion
 
 _log = logging.getLogger(__name__)
+_CONNECT_SECONDS = 10
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
 
@@ -71,13 +74,23 @@ async def open_ledger(address: Address, *, provider_durability: bool = False) ->
 
     Raises CannotStart where the server or its schema are not what this version needs.
     """
+    async with await _connected(address) as connection:
+        version = await check_server(connection, provider_durability=provider_durability)
+        await _check_schema(connection, address.schema)
+    if provider_durability:
+        _log.warning("durability is left to the provider: GROAT_DURABILITY=provider")
     async with Database(address) as database:
-        async with database.write() as connection:
-            version = await check_server(connection, provider_durability=provider_durability)
-            await _check_schema(connection, address.schema)
-        if provider_durability:
-            _log.warning("durability is left to the provider: GROAT_DURABILITY=provider")
         yield Ledger(database, version, provider_durability)
+
+
+async def _connected(address: Address) -> Connection:
+    """Connect once, outside the pools, which would try again and again where a name or a password is wrong."""
+    try:
+        return await psycopg.AsyncConnection.connect(
+            address.url, options=address.options(), autocommit=True, connect_timeout=_CONNECT_SECONDS
+        )
+    except psycopg.Error as error:
+        raise CannotStart(f"Cannot connect to the database: {str(error).strip()}") from error
 
 
 async def _check_schema(connection: Connection, schema: str) -> None:

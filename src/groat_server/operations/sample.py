@@ -29,10 +29,10 @@ from groat_server.core.sample_plan import (
     sample_people,
     sample_usages,
 )
-from groat_server.errors import Busy, GroatError, NotFound
+from groat_server.errors import Busy, CannotStart, GroatError, NotFound
 from groat_server.operations.prices import set_price
 from groat_server.operations.usage import BATCH_MAX, charge
-from groat_server.operations.users import create_user, find_users
+from groat_server.operations.users import create_user, find_users, list_users
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
@@ -64,6 +64,18 @@ class SampleReport:
     users: int = 0
     events: int = 0
     seconds: float = 0.0
+
+
+async def check_sample(ledger: Ledger) -> None:
+    """Raise CannotStart where the ledger has users who are not the sample's: invented ones have no place among them."""
+    async with ledger.database.read() as connection:
+        present = (await _CLOCK.one(connection)).instant
+    invented = {person.email for person in sample_people(present)}
+    users = await list_users(ledger, limit=len(invented) + 1)
+    if any(user.email not in invented for user in users):
+        raise CannotStart(
+            "This ledger has users of its own; sample data goes into an empty one (start without --demo)."
+        )
 
 
 async def load_sample(ledger: Ledger, *, now: datetime | None = None) -> SampleReport:

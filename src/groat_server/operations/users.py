@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from psycopg.errors import UniqueViolation
 
-from groat_server.core.rows import Count, EventRow, LedgerSettings, UserId, UserRow
+from groat_server.core.rows import Count, EventRow, UserId, UserRow
 from groat_server.errors import Conflict, NotFound
+from groat_server.operations.shared_settings import show_settings
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _SET_ALLOWANCE = Statement("users/set_allowance", Count)
 _SHOW = Statement("users/show", UserRow)
 _LIST = Statement("users/list", UserRow)
 _EVENTS = Statement("users/events", EventRow)
-_SETTINGS = Statement("usage/settings", LedgerSettings)
 
 _ATTEMPTS = 3
 
@@ -55,7 +55,7 @@ async def find_users(ledger: Ledger, names: Sequence[UserName]) -> list[int | No
         unknown = sorted(
             {name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)}
         )
-        if unknown and (await _SETTINGS.one(connection)).create_users:
+        if unknown and (await show_settings(connection)).create_users:
             await ensure_users(connection, unknown)
             found = await _resolve(connection, names)
     return found
