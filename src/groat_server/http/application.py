@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from groat_server import __version__
 from groat_server.http import admin_credits, admin_users, me, probes, problems, usage
 from groat_server.http.middleware import Envelope
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from groat_server.http.service import Service
 
 _DESCRIPTION = "The credit ledger and monitor for AI applications: charge usage exactly once, and see who used what."
@@ -18,7 +20,8 @@ _DESCRIPTION = "The credit ledger and monitor for AI applications: charge usage 
 
 def create_app(service: Service) -> FastAPI:
     """Return the ASGI application of a service."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Groat",
         version=__version__,
         description=_DESCRIPTION,
