@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 WRITE_CONNECTIONS_MAX = 8
 READ_CONNECTIONS_MAX = 4
+LOCK_TIMEOUT = "2s"
 READ_TIMEOUT = "30s"
 _POOL_WAIT_SECONDS = 5.0
 _OLDEST_SERVER, _NEWEST_SERVER = 15, 18
@@ -57,7 +58,7 @@ class Database:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._writes = self._pool(WRITE_CONNECTIONS_MAX, "groat", address.options())
+        self._writes = self._pool(WRITE_CONNECTIONS_MAX, "groat", address.options(f"lock_timeout={LOCK_TIMEOUT}"))
         self._reads = self._pool(
             READ_CONNECTIONS_MAX,
             "groat reports",
@@ -86,7 +87,7 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
-        """Lend a connection for what changes the ledger."""
+        """Lend a connection for what changes the ledger; it waits for a lock no longer than LOCK_TIMEOUT."""
         with translated_errors():
             async with self._writes.connection() as connection:
                 yield connection

@@ -83,7 +83,7 @@ def _ledger(settings: Settings) -> Iterator[Address]:
     began = time.monotonic()
     with ledger_address(settings) as address:
         if settings.database_url is None:
-            say(f"[green]✓[/] PostgreSQL (embedded)   {time.monotonic() - began:.1f} s")
+            say(f"[green]✓[/] embedded PostgreSQL started or joined   {time.monotonic() - began:.1f} s")
         yield address
 
 
@@ -96,12 +96,12 @@ def _prepare(address: Address, settings: Settings, *, demo: bool) -> None:
 
     async def run() -> str:
         migrated = await prepare(address, provider_durability=settings.provider_durability)
-        if demo:
-            async with open_ledger(address, provider_durability=settings.provider_durability) as ledger:
+        async with open_ledger(address, provider_durability=settings.provider_durability) as ledger:
+            if demo:
                 await check_sample(ledger)
-        return migrated.after
+            return f"PostgreSQL {ledger.server_version}, schema at {migrated.after}"
 
-    say(f"[green]✓[/] schema at {asyncio.run(run())}")
+    say(f"[green]✓[/] {asyncio.run(run())}")
 
 
 @contextmanager
