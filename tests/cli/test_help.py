@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-HEAVY = ["sqlalchemy", "fastapi", "starlette", "psycopg", "pydantic", "genai_prices", "rich.markdown", "uvicorn", "httpx2"]
+HEAVY = [
+    "sqlalchemy",
+    "fastapi",
+    "starlette",
+    "psycopg",
+    "pydantic",
+    "genai_prices",
+    "rich.markdown",
+    "uvicorn",
+    "httpx2",
+]
 PROGRAM = """
 import json, sys
 from groat_server.cli import main
@@ -42,8 +52,8 @@ COMMANDS = list(commands(app))
 
 def test_the_commands_are_those_that_are_documented() -> None:
     assert {" ".join(command) for command in COMMANDS} >= {
-        "up", "serve", "demo", "stop", "charge", "estimate", "import", "user add", "user list", "user show", "user admin",
-        "user demo", "user allowance", "token create", "token list", "token revoke", "report", "check", "price list",
+        "up", "serve", "demo", "stop", "charge", "estimate", "import", "user add", "user list", "user show",
+        "user admin", "user demo", "user allowance", "token create", "token list", "token revoke", "report", "check", "price list",
         "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db url",
     }  # fmt: skip
 

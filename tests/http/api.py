@@ -101,7 +101,9 @@ class Api:
     ) -> Answer:
         """Make a call; a body is sent as JSON."""
         content = None if body is None else json.dumps(body).encode()
-        return self.send(method, path, content, query=query, headers={"Content-Type": "application/json", **(headers or {})})
+        return self.send(
+            method, path, content, query=query, headers={"Content-Type": "application/json", **(headers or {})}
+        )
 
     def send(
         self,

@@ -175,7 +175,12 @@ def _parameter_is_legal(document: OpenApi, schema: Schema, text: str) -> bool:
 def _header(good: Request, name: str) -> Iterator[Attack]:
     body = json.loads(good.body or "{}")
     body.pop("idempotency_key", None)
-    for kind, value in {"256 characters": MARK + "k" * 251, "nothing": "", "a tab": f"{MARK}\tk", "C1": f"{MARK}\x85"}.items():
+    for kind, value in {
+        "256 characters": MARK + "k" * 251,
+        "nothing": "",
+        "a tab": f"{MARK}\tk",
+        "C1": f"{MARK}\x85",
+    }.items():
         request = replace(good, headers={**JSON, name: value}, body=json.dumps(body))
         yield Attack(f"header {name}: {kind}", request, legal=False)
 
@@ -201,7 +206,9 @@ def _holes(document: OpenApi, schema: Schema, above: tuple[str, ...] = ()) -> It
 def _is_legal(document: OpenApi, schema: Schema, raw: str) -> bool:
     """Whether the schema takes what `raw` says, and it is strict JSON of clean texts in the first place."""
     try:
-        value = json.loads(raw, parse_float=_bounded, parse_int=_whole, parse_constant=_refuse, object_pairs_hook=_unique)
+        value = json.loads(
+            raw, parse_float=_bounded, parse_int=_whole, parse_constant=_refuse, object_pairs_hook=_unique
+        )
         return _is_clean(value) and document.allows(schema, value)
     except (ValueError, ArithmeticError, RecursionError):
         return False
@@ -263,7 +270,7 @@ def _bodies(examples: Examples, method: str, template: str) -> Iterator[Attack]:
         "an unknown field with a surrogate": f'{text[:-1]}, "{MARK}\\ud800": 1}}',
         "an unknown field with NUL": f'{text[:-1]}, "{MARK}\\u0000": 1}}',
         "an unknown field of 5,000 characters": f'{text[:-1]}, "{MARK * 1000}": 1}}',
-        "a key that stands twice": f'{{{first}: {value}, {first}: {value}}}',
+        "a key that stands twice": f"{{{first}: {value}, {first}: {value}}}",
         "UTF-16": text.encode("utf-16"),
         "UTF-16 without BOM": text.encode("utf-16-le"),
         "UTF-32": text.encode("utf-32"),
@@ -275,7 +282,12 @@ def _bodies(examples: Examples, method: str, template: str) -> Iterator[Attack]:
     }
     for kind, body in wrong.items():
         yield Attack(f"body: {kind}", replace(good, body=body), legal=False)
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"):
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+    ):
         yield Attack(f"content type: {kind}", replace(good, headers={"Content-Type": kind}), legal=False)
     yield Attack("content type: none", replace(good, headers={}), legal=False)
 

@@ -48,9 +48,7 @@ class OpenApi:
         ]
         return min(found, key=lambda pair: pair[0].count("{")) if found else None
 
-    def check_answer(
-        self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
-    ) -> None:
+    def check_answer(self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
         """Fail unless the answer is one that the document describes for this operation."""
         if status >= 400:
             problem = json.loads(content)
@@ -91,7 +89,9 @@ class OpenApi:
 
     def _type(self, wanted: str | list[str], value: object, at: str, _schema: Schema) -> Iterator[str]:
         names = [wanted] if isinstance(wanted, str) else wanted
-        if not any(isinstance(value, _TYPES[name]) and isinstance(value, bool) <= (name == "boolean") for name in names):
+        if not any(
+            isinstance(value, _TYPES[name]) and isinstance(value, bool) <= (name == "boolean") for name in names
+        ):
             yield f"{at} is no {wanted}"
 
     def _anyof(self, wanted: list[Schema], value: object, at: str, _schema: Schema) -> Iterator[str]:

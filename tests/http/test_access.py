@@ -1,11 +1,11 @@
-"""Who may do what: each route with each kind of token, against a table. What is taken away is gone at the next request."""
+"""Who may do what: each route with each kind of token, against a table; what is taken away is gone at once."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import psycopg
@@ -95,13 +95,14 @@ async def cast(api: Api, shared_ledger: Address) -> Cast:
     """Make a token of each kind."""
     every = frozenset(Scope)
     promoted, demoted = api.new_user(), api.new_user(is_admin=True)
-    valid = {
+    valid: dict[str, Caller] = {
         "regular": Caller(api.new_token(api.new_user()), is_user=True),
         "promoted by SQL": Caller(api.new_token(promoted), is_user=True, scopes=every),
         "demoted by SQL": Caller(api.new_token(demoted), is_user=True),
         "admin": Caller(api.new_token(api.new_user(is_admin=True)), is_user=True, scopes=every),
-        **{scope: Caller(api.new_service_token(scope), is_user=False, scopes=frozenset({scope})) for scope in Scope},
     }
+    for scope in Scope:
+        valid[scope.value] = Caller(api.new_service_token(scope), is_user=False, scopes=frozenset({scope}))
     set_admin(shared_ledger, promoted, is_admin=True)
     set_admin(shared_ledger, demoted, is_admin=False)
     revoked = api.post(f"/api/v1/admin/users/{promoted}/tokens", {}).body
@@ -152,8 +153,7 @@ async def test_each_route_but_the_probes_needs_a_valid_token(
     callers = {**NOBODY, **{name: f"Bearer {token}" for name, token in cast.invalid.items()}}
     with httpx2.Client(base_url=api.url) as client:
         for name, header in callers.items():
-            given = {} if header is None else {"Authorization": header.encode("latin-1")}
-            client.headers = httpx2.Headers(given)
+            client.headers = httpx2.Headers([] if header is None else [(b"Authorization", header.encode("latin-1"))])
             response = send(client, request)
             if POLICIES[method, path] == PUBLIC:
                 assert response.is_success, name
@@ -228,7 +228,7 @@ def test_a_cost_of_the_callers_own_needs_the_right_to_set_prices(api: Api) -> No
 
 def test_a_backfill_needs_an_administrator(api: Api) -> None:
     user = api.new_user()
-    old = {"occurred_at": "2026-01-01T00:00:00Z", "backfill": True}
+    old: dict[str, Any] = {"occurred_at": "2026-01-01T00:00:00Z", "backfill": True}
     writer = api.with_token(api.new_service_token("usage:write"))
     administrator = api.with_token(api.new_service_token("usage:write", "admin"))
     assert writer.charge(user, **old).code == (403, "forbidden")
@@ -239,7 +239,7 @@ def test_a_backfill_needs_an_administrator(api: Api) -> None:
 def test_no_field_sets_what_a_route_does_not_list(api: Api) -> None:
     user = api.new_user()
     for field in ("credits_charged", "balance", "is_admin", "user_id", "created_at"):
-        assert api.charge(user, **{field: 0}).code == (422, "unprocessable")
+        assert api.charge(user, None, 1, **{field: 0}).code == (422, "unprocessable")
     for field in ("current_balance", "id", "version", "overdraft_limit"):
         assert api.patch(f"/api/v1/admin/users/{user}", {field: 10**6}).code == (422, "unprocessable")
     assert api.balance(user) == 100

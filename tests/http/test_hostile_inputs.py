@@ -43,7 +43,7 @@ def send(client: httpx2.Client, request: Request) -> httpx2.Response:
         request.method,
         request.target,
         content=request.content,
-        headers={name: value.encode("latin-1") for name, value in request.headers.items()},
+        headers=[(name.encode(), value.encode("latin-1")) for name, value in request.headers.items()],
     )
 
 
@@ -78,7 +78,8 @@ CURSOR_ROUTES = ["/api/v1/admin/credits/users", "/api/v1/admin/users", "/api/v1/
 CURSORS: Sequence[Any] = [
     [], {}, None, 7, "abc", ["1"] * 9, [1], [None], [[]], [{}], ["-1"], ["NaN"], ["1e9"], ["7" * 500], [str(2**63)],
     ["consumed", "NaN", "", "1"], ["consumed", "1E+99999", "", "1"], ["consumed", "1", "\0", "1"],
-    ["consumed", "1", "\ud800", "1"], ["consumed", 1, "", 1], ["consumed", "1", "", str(2**63)], ["nonsense", "1", "", "1"],
+    ["consumed", "1", "\ud800", "1"], ["consumed", 1, "", 1], ["consumed", "1", "", str(2**63)],
+    ["nonsense", "1", "", "1"],
     ["2026-01-01T00:00:00Z", str(2**63)], ["2026-01-01", "-1"], ["0001-01-01T00:00:00+23:59", "1"],
     ["9999-12-31T23:59:59-23:59", "1"], ["\ud800", "1"], ["infinity", "1"],
 ]  # fmt: skip
@@ -87,7 +88,9 @@ CURSORS: Sequence[Any] = [
 @pytest.mark.parametrize("path", CURSOR_ROUTES)
 def test_a_cursor_that_this_route_has_not_made_is_refused(api: Api, path: str) -> None:
     made = [json.dumps(cursor).encode() for cursor in CURSORS]
-    texts = [base64.urlsafe_b64encode(cursor).decode().rstrip("=") for cursor in [*made, b"[" * 740, b"\xff", b"{", b""]]
+    texts = [
+        base64.urlsafe_b64encode(cursor).decode().rstrip("=") for cursor in [*made, b"[" * 740, b"\xff", b"{", b""]
+    ]
     for text in [*texts, "ü", "%", "a", "a b", "." * 1000, "a" * 1001]:
         answer = api.get(path, cursor=text)
         assert answer.status == 422, text
@@ -139,7 +142,9 @@ DESCRIBED: dict[str, Any] = {
     "paths": {
         "/sloppy": {
             "get": {
-                "parameters": [{"name": "days", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 366}}],
+                "parameters": [
+                    {"name": "days", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 366}}
+                ],
                 "responses": {"200": {}},
             },
             "post": {
@@ -174,6 +179,7 @@ def test_the_attacks_find_what_a_careless_service_would_do(examples: Examples) -
         assert fault_ in text
     named = {line.partition(":")[0] + ":" + line.split(":")[1] for line in text.splitlines()}
     assert {
-        "query days: 99999999", "query days: 2^63", "query days: -1", "field input_tokens: true", "field input_tokens: -1",
+        "query days: 99999999", "query days: 2^63", "query days: -1",
+        "field input_tokens: true", "field input_tokens: -1",
         "field input_tokens: NaN", "field input_tokens: 1.0", "body: an unknown field", "body: UTF-16", "body: a BOM",
     } <= named  # fmt: skip

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 async def client_of(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """Lend a client of an application in this process, which has begun."""
     transport = httpx2.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
         yield client
 
 
@@ -66,7 +69,9 @@ def test_metrics_count_charges_and_name_nobody(api: Api) -> None:
     assert "groat_http_request_seconds" in text
     for told in (email, "@", "Metric", "metric-model", "metric-words", "lamp", "unit{"):
         assert told not in text
-    labels = {line.split("{")[1].split("=")[0] for line in text.splitlines() if "{" in line and not line.startswith("#")}
+    labels = {
+        line.split("{")[1].split("=")[0] for line in text.splitlines() if "{" in line and not line.startswith("#")
+    }
     assert labels <= {"outcome", "status", "le"}
 
 
@@ -85,9 +90,11 @@ def test_every_answer_has_an_id_and_safe_headers(api: Api) -> None:
         assert len(answer.headers["x-request-id"]) >= 8
 
 
-@pytest.mark.parametrize(("given", "taken"), [("trace-12345", True), ("x", False), ("a b c d e f g h", False), ("é" * 9, False)])
+@pytest.mark.parametrize(
+    ("given", "taken"), [("trace-12345", True), ("x", False), ("a b c d e f g h", False), ("é" * 9, False)]
+)
 def test_a_callers_request_id_is_taken_where_it_is_harmless(api: Api, given: str, *, taken: bool) -> None:
-    answer = api.client.get("/healthz", headers={"X-Request-Id": given.encode("latin-1")})
+    answer = api.client.get("/healthz", headers=[(b"X-Request-Id", given.encode("latin-1"))])
     assert (answer.headers["x-request-id"] == given) is taken
 
 
@@ -102,5 +109,7 @@ def test_a_callers_request_id_is_taken_where_it_is_harmless(api: Api, given: str
         ("TRACE", "/api/v1/usage", 405, "method_not_allowed"),
     ],
 )
-def test_a_path_or_method_that_is_none_is_a_problem_too(api: Api, method: str, path: str, status: int, code: str) -> None:
+def test_a_path_or_method_that_is_none_is_a_problem_too(
+    api: Api, method: str, path: str, status: int, code: str
+) -> None:
     assert api.send(method, path).code == (status, code)

@@ -10,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,8 +64,8 @@ def alternating(services: tuple[Api, Api], number: int) -> Iterator[Api]:
 
 def charged(address: Address, email: str) -> list[Decimal]:
     """Return what the rows say that a user was charged, in the order of booking."""
-    query = "SELECT credits_charged FROM credit_usage_events JOIN users ON users.id = user_id WHERE email = %s ORDER BY version"
-    return [row[0] for row in ask(address, query, (email,))]
+    events = "SELECT credits_charged FROM credit_usage_events JOIN users ON users.id = user_id"
+    return [row[0] for row in ask(address, f"{events} WHERE email = %s ORDER BY version", (email,))]
 
 
 @pytest.mark.parametrize("price", [1, "0.3", "2.5"])
@@ -72,9 +73,7 @@ def test_of_64_parallel_enforced_charges_exactly_as_many_pass_as_fit(
     two_services: tuple[Api, Api], address: Address, price: object
 ) -> None:
     user = two_services[0].new_user(monthly_allowance=10)
-    calls = [
-        lambda api=api: api.charge(user, credits_=price, mode="enforce") for api in alternating(two_services, 64)
-    ]
+    calls = [partial(api.charge, user, None, price, mode="enforce") for api in alternating(two_services, 64)]
     answers = at_once(calls)
     fit = int(10 / Decimal(str(price)))
     assert Counter(answer.status for answer in answers) == {201: fit, 402: 64 - fit}
@@ -95,7 +94,7 @@ def test_batches_of_mixed_sizes_are_greedy_in_order_at_any_concurrency(
         events = [{**use, "quantity": size, "idempotency_key": new_key()} for size in sizes]
         return api.post("/api/v1/usage/batch", {"events": events})
 
-    answers = at_once([lambda api=api: batch(api) for api in alternating(two_services, 8)])
+    answers = at_once([partial(batch, api) for api in alternating(two_services, 8)])
     booked: dict[int, Decimal] = {}
     for answer in answers:
         results = answer.body["results"]
@@ -121,7 +120,14 @@ def test_a_batch_is_greedy_in_order_also_around_a_refusal(two_services: tuple[Ap
     events.insert(2, {**use, "quantity": 3, "mode": "record", "idempotency_key": new_key()})
     results = api.post("/api/v1/usage/batch", {"events": events}).body["results"]
     refused = "insufficient_credits"
-    assert [result["outcome"] for result in results] == ["recorded", refused, "recorded", refused, "recorded", "recorded"]
+    assert [result["outcome"] for result in results] == [
+        "recorded",
+        refused,
+        "recorded",
+        refused,
+        "recorded",
+        "recorded",
+    ]
     assert [result["available"] for result in results] == [6, 6, 3, 3, 2, 2]
 
 
@@ -129,7 +135,7 @@ def test_a_key_sent_fifty_times_at_once_is_charged_once_and_answered_alike(
     two_services: tuple[Api, Api], address: Address
 ) -> None:
     user, key = two_services[0].new_user(), new_key()
-    answers = at_once([lambda api=api: api.charge(user, key, 7) for api in alternating(two_services, 50)])
+    answers = at_once([partial(api.charge, user, key, 7) for api in alternating(two_services, 50)])
     assert Counter(answer.status for answer in answers) == {201: 1, 200: 49}
     for answer in answers:
         assert answer.body["replayed"] == (answer.status == 200)
@@ -145,10 +151,7 @@ def test_one_key_with_two_contents_at_once_is_one_charge_and_conflicts(
     user, key = two_services[0].new_user(), new_key()
     sizes = [3, 5] * 10
     answers = at_once(
-        [
-            lambda api=api, size=size: api.charge(user, key, size)
-            for api, size in zip(alternating(two_services, 20), sizes, strict=True)
-        ]
+        [partial(api.charge, user, key, size) for api, size in zip(alternating(two_services, 20), sizes, strict=True)]
     )
     (size,) = charged(address, user)
     assert Counter(answer.status for answer in answers) == {201: 1, 200: 9, 409: 10}
@@ -166,7 +169,7 @@ def test_many_users_charged_by_both_services_add_up(two_services: tuple[Api, Api
         ]
         return api.post("/api/v1/usage/batch", {"events": events})
 
-    calls = [lambda api=api, shift=shift: batch(api, shift % 4) for shift, api in enumerate(alternating(two_services, 16))]
+    calls = [partial(batch, api, shift % 4) for shift, api in enumerate(alternating(two_services, 16))]
     answers = at_once(calls)
     assert sum(answer.body["recorded"] for answer in answers) == 20
     assert [len(charged(address, user)) for user in users] == [5] * 4
@@ -211,7 +214,7 @@ def test_after_a_cut_connection_a_retry_tells_the_one_true_outcome(
         use = {"user": user, "action_type": "unit", "quantity": 1, "idempotency_key": key}
         with sent(one, json.dumps(use).encode(), reset=reset):
             pass
-    answers = at_once([lambda key=key: other.charge(user, key) for key in keys])
+    answers = at_once([partial(other.charge, user, key) for key in keys])
     assert {answer.status for answer in answers} <= {200, 201}
     assert charged(address, user) == [1] * 30
     again = [one.charge(user, key) for key in keys]

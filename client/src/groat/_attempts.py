@@ -104,5 +104,5 @@ class Attempts(Generic[T]):
 
 
 def _is_certain(error: APIError) -> bool:
-    """Whether a server error says that nothing was booked: only Groat's own 503 does."""
-    return isinstance(error, Busy) and error.code is not None
+    """Whether a server error says that nothing was booked: only Groat's own `busy` does, no other 503."""
+    return isinstance(error, Busy) and error.code == "busy"

@@ -83,7 +83,7 @@ def _ledger(settings: Settings) -> Iterator[Address]:
     began = time.monotonic()
     with ledger_address(settings) as address:
         if settings.database_url is None:
-            say(f"[green]✓[/] embedded PostgreSQL started or joined   {time.monotonic() - began:.1f} s")
+            say(f"[green]✓[/] embedded PostgreSQL   {time.monotonic() - began:.1f} s")
         yield address
 
 
