@@ -124,7 +124,6 @@ def test_somebody_elses_users_are_left_alone(empty_database: Callable[[], str]) 
     assert ask(address, tables) == [("public.users",)]
 
 
-@pytest.mark.xfail(reason="only four tables' names are looked for, and no views", strict=True)
 @pytest.mark.parametrize("foreign", ["TABLE action_types (name text)", "VIEW users AS SELECT 1 AS id"])
 def test_whatever_has_a_name_of_ours_is_named(empty_database: Callable[[], str], foreign: str) -> None:
     url = empty_database()

@@ -53,8 +53,8 @@ COMMANDS = list(commands(app))
 def test_the_commands_are_those_that_are_documented() -> None:
     assert {" ".join(command) for command in COMMANDS} >= {
         "up", "serve", "demo", "stop", "charge", "estimate", "import", "user add", "user list", "user show",
-        "user admin", "user demo", "user allowance", "token create", "token list", "token revoke", "report", "check", "price list",
-        "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db url",
+        "user admin", "user demo", "user allowance", "token create", "token list", "token revoke", "report", "check",
+        "price list", "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db url",
     }  # fmt: skip
 
 

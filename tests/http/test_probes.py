@@ -59,6 +59,19 @@ async def test_the_service_is_not_ready_before_its_sample_data_are_there(ledger_
         assert (await client.get("/readyz")).status_code == 200
 
 
+@pytest.mark.anyio
+async def test_sample_data_that_cannot_be_made_are_said_to_be_so(
+    ledger_address: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def prepare(_ledger: Ledger) -> None:
+        raise LookupError
+
+    service = Service(ledger_address, provider_durability=True, prepare=prepare)
+    async with client_of(create_app(service)) as client:
+        assert (await client.get("/readyz")).status_code == 503
+    assert "LookupError" in caplog.text
+
+
 def test_metrics_count_charges_and_name_nobody(api: Api) -> None:
     email = api.new_user(full_name="Metric Person")
     api.charge(email, model="metric-model", description="metric-words")

@@ -214,11 +214,7 @@ async def test_batches_in_opposite_orders_all_succeed(services: tuple[Ledger, Le
     assert {outcome for receipts in answers for outcome in outcomes(receipts)} == {Outcome.RECORDED}
 
 
-STARVING = "a call that has a connection asks for a second one to read the price book: with 8 such calls all wait 5 s"
-
-
 @pytest.mark.anyio
-@pytest.mark.xfail(reason=STARVING, strict=True)
 async def test_many_first_charges_at_once_do_not_wait_for_the_price_book_in_vain(ledger_address: Address) -> None:
     """Whoever reads the price book needs a connection while the other calls may have them all."""
     async with open_ledger(ledger_address, provider_durability=True) as ledger:
@@ -228,7 +224,6 @@ async def test_many_first_charges_at_once_do_not_wait_for_the_price_book_in_vain
 
 
 @pytest.mark.anyio
-@pytest.mark.xfail(reason=STARVING, strict=True)
 async def test_a_price_change_under_many_charges_stalls_none(services: tuple[Ledger, Ledger]) -> None:
     user_id = await new_user(services[0])
     await _charge_each(services, [use(user_id, f"first {n}") for n in range(2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,16 @@ from groat_server.jobs.sweep import Sweeper
 from groat_server.operations.ledger import open_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from fastapi import FastAPI
 
     from groat_server.database import Address
     from groat_server.operations.ledger import Ledger
+
+_PATIENCE_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class Service:
@@ -60,14 +65,26 @@ class Service:
             try:
                 yield
             finally:
-                for job in jobs:
-                    job.cancel()
-                await asyncio.gather(*jobs, return_exceptions=True)
+                await _end(jobs)
 
     async def _prepared(self, ledger: Ledger) -> None:
-        if self._prepare is not None:
-            await self._prepare(ledger)
-            self._is_prepared = True
-        if self._accompany is not None:
-            with suppress(asyncio.CancelledError):
-                await self._accompany(ledger)
+        try:
+            if self._prepare is not None:
+                await self._prepare(ledger)
+                self._is_prepared = True
+            if self._accompany is not None:
+                with suppress(asyncio.CancelledError):
+                    await self._accompany(ledger)
+        except Exception:  # nobody waits for this task before the service ends
+            _log.exception("the sample data or its trickle failed")
+            raise
+
+
+async def _end(jobs: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: Python 3.11 can lose a cancellation while a pooled connection is waited for."""
+    running = set(jobs)
+    while running:
+        for job in running:
+            job.cancel()
+        _, running = await asyncio.wait(running, timeout=_PATIENCE_SECONDS)
+    await asyncio.gather(*jobs, return_exceptions=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -38,8 +39,8 @@ _ATTEMPTS = 15
 _ADVISORY_LOCK = 0x67726F6174  # "groat"
 _VERSIONS = Path(__file__).parent / "versions"
 # In the order in which they are installed.
-_DEFINITIONS = ("periods", "accounts", "users", "guards", "charge_batch")
-_PUBLIC_TABLES = {"users", "user_credit_balances", "credit_usage_events", "access_tokens"}
+_DEFINITIONS = ("periods", "accounts", "users", "guards", "action_types", "charge_batch")
+_CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,23 +142,27 @@ def _read_definitions() -> Iterator[tuple[str, LiteralString, str]]:
 
 
 def _revision(connection: psycopg.Connection, schema: str) -> str | None:
-    if VERSION_TABLE not in _tables(connection, schema):
+    if VERSION_TABLE not in _relations(connection, schema):
         return None
     row = connection.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(VERSION_TABLE))).fetchone()
     return row[0] if row else None
 
 
 def _refuse_foreign_tables(connection: psycopg.Connection, schema: str) -> None:
-    foreign = sorted(_tables(connection, schema) & _PUBLIC_TABLES)
+    ours = {name for path in _VERSIONS.glob("*.sql") for name in _CREATED.findall(path.read_text("utf-8"))}
+    foreign = sorted(_relations(connection, schema) & ours, key=lambda name: (name != "users", name))
     if foreign:
         raise CannotStart(
-            f"The schema {schema!r} already has a table {foreign[0]!r} that is not Groat's. "
+            f"The schema {schema!r} already has a table or view {foreign[0]!r} that is not Groat's. "
             "Give Groat a schema of its own: set GROAT_SCHEMA=groat, or run `groat db migrate --schema groat`."
         )
 
 
-def _tables(connection: psycopg.Connection, schema: str) -> set[str]:
-    rows = connection.execute("SELECT tablename::text FROM pg_tables WHERE schemaname = %s", (schema,))
+def _relations(connection: psycopg.Connection, schema: str) -> set[str]:
+    rows = connection.execute(
+        "SELECT relname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s",
+        (schema,),
+    )
     return {name for (name,) in rows}
 
 

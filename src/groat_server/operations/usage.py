@@ -103,15 +103,11 @@ async def estimate(ledger: Ledger, usage: Usage) -> Quote | Unpriceable:
 async def register_action_types(ledger: Ledger, names: set[str]) -> set[str]:
     """Return those of `names` that may be charged, new ones registered on the way."""
     missing = names - ledger.action_types
-    # Twice: a name that another process registers at the same moment is seen by the second look.
-    for _ in range(2):
-        if not missing:
-            break
+    if missing:
         async with ledger.database.write() as connection:
             registered = await _REGISTER_ACTION_TYPES.all(connection, names=sorted(missing))
         ledger.action_types.update(row.name for row in registered)
-        missing = names - ledger.action_types
-    return names - missing
+    return names & ledger.action_types
 
 
 async def _charge(
@@ -119,7 +115,7 @@ async def _charge(
 ) -> list[Receipt]:
     try:
         return await _charge_priced(ledger, connection, usages, known, at)
-    except (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError):
+    except (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError, UnicodeEncodeError):
         if len(usages) == 1:
             _log.exception("a charge could not be stored")
             return [Receipt(Outcome.FAILED, usages[0], None, None, None, None)]

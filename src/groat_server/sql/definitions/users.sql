@@ -76,6 +76,10 @@ BEGIN
         RAISE EXCEPTION 'user % has a history and cannot enter demo mode', account_user_id
             USING ERRCODE = 'GR001', HINT = 'Demo users are never tracked, so only a user without one can become one.';
     END IF;
+    -- The allowance comes back with the balance.
+    UPDATE users SET opening_allowance = balance.monthly_allowance
+    FROM user_credit_balances AS balance
+    WHERE users.id = account_user_id AND balance.user_id = account_user_id;
     PERFORM set_config('groat.closing_account', account_user_id::text, true);
     DELETE FROM credit_ledger_entries WHERE user_id = account_user_id;
     DELETE FROM user_credit_balances WHERE user_id = account_user_id;
