@@ -134,6 +134,12 @@ class ModelUser:
         if self.opening_allowance:
             self.account.book("allowance", self.opening_allowance, at)
 
+    def close(self) -> None:
+        """Enter demo mode; the allowance as it is now comes back with the balance."""
+        if self.account is not None:
+            self.opening_allowance = self.account.allowance
+        self.account = None
+
     def has_history(self) -> bool:
         """Whether there is more than a first allowance, which came with its period."""
         if self.account is None:

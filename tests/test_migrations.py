@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from groat_server.embedded import Server
 
-DEFINITIONS = ("periods", "accounts", "users", "guards", "charge_batch")
+DEFINITIONS = ("periods", "accounts", "users", "guards", "action_types", "charge_batch")
 PATIENCE_SECONDS = 30
 
 

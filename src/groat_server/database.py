@@ -22,7 +22,7 @@ from psycopg.types.numeric import DecimalDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from groat_server.core.credits import Amount
-from groat_server.errors import Busy, CannotStart, Conflict, GroatError
+from groat_server.errors import Busy, CannotStart, Conflict, GroatError, Unprocessable
 from groat_server.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -140,25 +140,30 @@ class translated_errors:  # noqa: N801 - reads as what it does, like contextlib'
             raise meaning from error
 
 
-_RETRY = {"Retry-After": "1"}
+RETRY_AFTER = {"Retry-After": "1"}
+DETAIL_UNKNOWN = "The connection to the database was lost, so what became of the request is unknown; send it again with the same key."
+
+
+# Constraints that a request can break, by name, and what that means.
+_TAKEN = {
+    "user_emails_pkey": ("Another user has this e-mail address.", "email_taken"),
+    "user_external_ids_pkey": ("Another user has this external id.", "external_id_taken"),
+}
 
 
 def _meaning(error: BaseException | None) -> GroatError | None:
     match error:
-        case pg.UniqueViolation(diag=diag) if diag.constraint_name == "user_emails_pkey":
-            return Conflict("Another user has this e-mail address.", code="email_taken")
-        case pg.UniqueViolation(diag=diag) if diag.constraint_name == "user_external_ids_pkey":
-            return Conflict("Another user has this external id.", code="external_id_taken")
+        case pg.UniqueViolation(diag=diag) if diag.constraint_name in _TAKEN:
+            detail, code = _TAKEN[diag.constraint_name]
+            return Conflict(detail, code=code)
         case psycopg.Error(sqlstate="GR001"):
             return Conflict(str(error.diag.message_primary), code="demo_mode_refused")
+        case pg.InvalidParameterValue():
+            return Unprocessable("The database does not know this time zone.", code="unknown_time_zone")
         case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.QueryCanceled() | PoolTimeout():
-            return Busy("The ledger is busy; send the same request again.", headers=_RETRY)
+            return Busy("The ledger is busy; send the same request again.", headers=RETRY_AFTER)
         case psycopg.OperationalError() | psycopg.InterfaceError():
-            return Busy(
-                "The connection to the database was lost, so what became of the request is unknown; send it again.",
-                code="outcome_unknown",
-                headers=_RETRY,
-            )
+            return Busy(DETAIL_UNKNOWN, code="outcome_unknown", headers=RETRY_AFTER)
     return None
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
-from tests.operations.ledgers import ask, new_user
 
 from groat_server.core.import_rows import Claimed
 from groat_server.errors import Conflict, GroatError, NotFound, Unprocessable
@@ -26,6 +25,7 @@ from groat_server.operations.imports import ImportProgress, import_file
 from groat_server.operations.rejects import Reject, RejectsFile
 from groat_server.operations.usage import BATCH_MAX
 from groat_server.sql import Statement
+from tests.operations.ledgers import ask, new_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -149,7 +149,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert refusal.value.sqlstate == "GR001"
         else:
             rows(self.connection, statement, [user_id])
-            user.account = None
+            user.close()
 
     @rule(who=st.integers(0, 5))
     def leave_demo_mode(self, who: int) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.operations.ledgers import ask
 
 from groat_server.core.sample_plan import FIRST_KEY, LAST_KEY, MAIN_EMAIL, WINDOW, sample_people, sample_usages
 from groat_server.database import Address
@@ -16,6 +15,7 @@ from groat_server.migrations import migrate
 from groat_server.operations.ledger import open_ledger
 from groat_server.operations.sample import SampleReport, load_sample, trickle
 from groat_server.operations.users import create_user, list_users
+from tests.operations.ledgers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

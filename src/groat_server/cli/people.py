@@ -127,18 +127,11 @@ def allowance(
 ) -> None:
     """Change a user's monthly allowance, from the next period on."""
     from groat_server.http.admin_users import UserChange
-    from groat_server.operations.users import find_user, set_allowance, show_user
+    from groat_server.operations.users import AllowanceChange
 
-    name = called(who)
     amount = checked(UserChange, {"monthly_allowance": credits}).monthly_allowance
-    assert amount is not None  # noqa: S101 - what must be true already
-
-    async def run(ledger: Ledger) -> UserRow:
-        user_id = await find_user(ledger, name)
-        await set_allowance(ledger, user_id, amount, grant_now=now, actor="cli")
-        return await show_user(ledger, user_id)
-
-    print_row(on_ledger(run), output, columns=_COLUMNS)
+    assert amount is not None  # noqa: S101 - it was given
+    _change(who, output, allowance=AllowanceChange(allowance=amount, grant_now=now, actor="cli"))
 
 
 @token.command

@@ -117,12 +117,12 @@ async def update_user(user: NamedUser, body: UserChange, ledger: LedgerOf, calle
     """Change a user: name, address, flags, time zone, allowance."""
     user_id = await operations.find_user(ledger, user)
     changes = body.model_dump(exclude={"monthly_allowance", "effective"})
-    if any(value is not None for value in changes.values()):
-        await operations.update_user(ledger, user_id, **changes)
+    allowance = None
     if body.monthly_allowance is not None:
-        await operations.set_allowance(
-            ledger, user_id, body.monthly_allowance, grant_now=body.effective == "now", actor=caller.actor
+        allowance = operations.AllowanceChange(
+            allowance=body.monthly_allowance, grant_now=body.effective == "now", actor=caller.actor
         )
+    await operations.update_user(ledger, user_id, **changes, allowance=allowance)
     return JSON(user_shape(await operations.show_user(ledger, user_id)))
 
 

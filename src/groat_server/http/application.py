@@ -52,9 +52,7 @@ def _describe_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = described()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = problems.PROBLEM_SCHEMA
-        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        problems.describe(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend the document

@@ -12,7 +12,16 @@ from starlette.exceptions import HTTPException
 
 from groat_server.core.text import is_safe
 from groat_server.database import translated_errors
-from groat_server.errors import BadRequest, GroatError, PayloadTooLarge, Unprocessable
+from groat_server.errors import (
+    BadRequest,
+    Busy,
+    Forbidden,
+    GroatError,
+    PayloadTooLarge,
+    Unauthorized,
+    Unprocessable,
+    UnsupportedMediaType,
+)
 from groat_server.http.json import JSON
 
 if TYPE_CHECKING:
@@ -77,6 +86,23 @@ def problem_responses(*errors: type[GroatError]) -> Responses:
         by_status.setdefault(error.status, []).append(error.__doc__ or error.title)
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": " ".join(texts), "content": content} for status, texts in by_status.items()}
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Add to an OpenAPI document what holds for all protected routes: the token, and the problems each may answer."""
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        if not path.startswith("/api/"):
+            continue
+        for operation in operations.values():
+            operation["security"] = [{"token": []}]
+            raised = [Unauthorized, Forbidden, Busy]
+            if "requestBody" in operation:
+                raised += [BadRequest, PayloadTooLarge, UnsupportedMediaType]
+            for status, response in problem_responses(*raised).items():
+                operation["responses"].setdefault(str(status), response)
 
 
 PROBLEM_SCHEMA = {

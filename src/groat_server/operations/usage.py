@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
-from psycopg import DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError
+from psycopg import DataError, IntegrityError, InternalError, NotSupportedError, OperationalError, ProgrammingError
 from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
@@ -20,6 +20,7 @@ from groat_server.core.outcomes import Outcome
 from groat_server.core.price_book import earlier, later
 from groat_server.core.pricing import Charge, Unpriceable, price
 from groat_server.core.rows import ActionName, ChargeRow
+from groat_server.database import DETAIL_UNKNOWN, RETRY_AFTER
 from groat_server.errors import Busy
 from groat_server.sql import Statement
 
@@ -119,9 +120,19 @@ async def _charge(
         if len(usages) == 1:
             _log.exception("a charge could not be stored")
             return [Receipt(Outcome.FAILED, usages[0], None, None, None, None)]
-        middle = len(usages) // 2
-        first = await _charge(ledger, connection, usages[:middle], known, at)
+        return await _charge_in_halves(ledger, connection, usages, known, at)
+
+
+async def _charge_in_halves(
+    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
+) -> list[Receipt]:
+    middle = len(usages) // 2
+    first = await _charge(ledger, connection, usages[:middle], known, at)
+    try:
         return first + await _charge(ledger, connection, usages[middle:], known, at)
+    except OperationalError as error:
+        # Not simply busy: the first half is booked.
+        raise Busy(DETAIL_UNKNOWN, code="outcome_unknown", headers=RETRY_AFTER) from error
 
 
 async def _charge_priced(

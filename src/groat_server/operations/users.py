@@ -133,6 +133,18 @@ async def list_events(
         return await _EVENTS.all(connection, user_id=user_id, before=before, before_id=before_id, limit=limit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowanceChange:
+    """A new monthly allowance in credits, from the next period on.
+
+    With `grant_now`, what it exceeds this period's granted allowance by is granted at once; nothing is clawed back.
+    """
+
+    allowance: Decimal
+    grant_now: bool = False
+    actor: str
+
+
 async def update_user(
     ledger: Ledger,
     user_id: int,
@@ -142,13 +154,14 @@ async def update_user(
     demo_mode: bool | None = None,
     is_admin: bool | None = None,
     time_zone: str | None = None,
+    allowance: AllowanceChange | None = None,
 ) -> None:
-    """Change what is given of a user; None leaves it as it is.
+    """Change what is given of a user, all of it or nothing; None leaves it as it is.
 
-    A new time zone counts from the next period on. Raises NotFound, and Conflict (demo_mode_refused) where a user
-    with a history is to enter demo mode.
+    A new time zone counts from the next period on. Raises NotFound, and Conflict: email_taken; demo_mode_refused where
+    a user with a history is to enter demo mode; demo_mode where one without a balance is to have an allowance.
     """
-    async with ledger.database.write() as connection:
+    async with ledger.database.write() as connection, connection.transaction():
         changed = await _UPDATE.maybe(
             connection,
             user_id=user_id,
@@ -158,20 +171,16 @@ async def update_user(
             is_admin=is_admin,
             time_zone=time_zone,
         )
-    if changed is None:
-        raise NotFound("There is no such user.", code="unknown_user")
+        if changed is None:
+            raise NotFound("There is no such user.", code="unknown_user")
+        if allowance is not None:
+            await _set_allowance(connection, user_id, allowance)
 
 
-async def set_allowance(ledger: Ledger, user_id: int, allowance: Decimal, *, grant_now: bool, actor: str) -> None:
-    """Change a user's monthly allowance, in credits, from the next period on.
-
-    With `grant_now`, what it exceeds this period's granted allowance by is granted at once; nothing is clawed back.
-    Raises Conflict (demo_mode) for a user without a balance.
-    """
-    async with ledger.database.write() as connection:
-        changed = await _SET_ALLOWANCE.one(
-            connection, user_id=user_id, allowance=allowance, grant_now=grant_now, actor=actor
-        )
+async def _set_allowance(connection: Connection, user_id: int, change: AllowanceChange) -> None:
+    changed = await _SET_ALLOWANCE.one(
+        connection, user_id=user_id, allowance=change.allowance, grant_now=change.grant_now, actor=change.actor
+    )
     if not changed.count:
         raise Conflict("A user in demo mode has no balance, so no allowance either.", code="demo_mode")
 
