@@ -141,8 +141,10 @@ class translated_errors:  # noqa: N801 - reads as what it does, like contextlib'
 
 
 RETRY_AFTER = {"Retry-After": "1"}
-DETAIL_UNKNOWN = "The connection to the database was lost, so what became of the request is unknown; send it again with the same key."
-
+DETAIL_UNKNOWN = (
+    "The connection to the database was lost, so what became of the request is unknown: "
+    "send it again with the same key."
+)
 
 # Constraints that a request can break, by name, and what that means.
 _TAKEN = {
