@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def up(
     from groat_server.settings import read_settings
 
     settings = read_settings()
-    with service_lock(settings), _listening(settings) as listener, _ledger(settings) as address:
+    with _ended_by_sigterm(), service_lock(settings), _listening(settings) as listener, _ledger(settings) as address:
         _prepare(address, settings, demo=demo)
         service = _service(
             address, settings, prepare=load_sample if demo else None, accompany=trickle if live else None
@@ -50,7 +51,7 @@ def serve() -> None:
     from groat_server.settings import read_settings
 
     settings = read_settings()
-    with _listening(settings) as listener, _ledger(settings) as address:
+    with _ended_by_sigterm(), _listening(settings) as listener, _ledger(settings) as address:
         _run(_service(address, settings), listener, settings)
 
 
@@ -74,6 +75,23 @@ def _service(address: Address, settings: Settings, **jobs: Any) -> Service:
     from groat_server.http.service import Service
 
     return Service(address, provider_durability=settings.provider_durability, **jobs)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind what is inside, as an interrupt does: the embedded PostgreSQL is then gone when we are.
+
+    The web server handles the signal while it runs, and raises it again once it has drained.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
