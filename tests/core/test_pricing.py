@@ -309,11 +309,15 @@ def test_a_name_that_only_one_provider_has_needs_no_provider() -> None:
     assert refused(use("torch", provider="other"), book) == "unknown_model"
 
 
-def test_a_name_that_several_providers_have_needs_the_provider() -> None:
-    versions = of_catalogue(1, name="torch"), of_catalogue(2, name="torch", provider="other")
-    book = book_of(*versions, identify=lambda *_: None)
-    assert refused(use("torch"), book) == "unknown_model"
-    assert charged(use("torch", provider="other"), book).price_id == 2
+def test_a_name_that_several_providers_have_needs_the_provider_where_they_disagree() -> None:
+    same = of_catalogue(1, name="torch"), of_catalogue(2, name="torch", provider="other")
+    book = book_of(*same, identify=lambda *_: None)
+    assert charged(use("torch"), book).price_id == 1
+    dearer = of_catalogue(3, DEARER, name="torch", provider="other", valid_from=T)
+    book = book_of(*same, dearer, identify=lambda *_: None)
+    assert charged(use("torch"), book, T - TICK).valid_until == T
+    assert refused(use("torch"), book, T) == "unknown_model"
+    assert charged(use("torch", provider="other"), book, T).price_id == 3
 
 
 def test_our_price_without_rates_leaves_them_to_the_catalogue_from_then_on() -> None:

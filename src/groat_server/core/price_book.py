@@ -176,7 +176,8 @@ class PriceBook:
         """Return the version that gives the rates of a model at `at`, and the multiplier of the first that states one.
 
         Asked in this order: our own prices for the model as requested, for the model the catalogue takes it for, then
-        the catalogue's. A price of our own without rates passes the question on (and may state a multiplier).
+        the catalogue's, then all who list a model of exactly this name, where they agree. A price of our own without
+        rates passes the question on (and may state a multiplier).
         """
         key: _Question = ("model", model, provider)
         found = self._answers.get(key)
@@ -204,7 +205,22 @@ class PriceBook:
                 multiplier = found.multiplier
             if found.version is not None and not found.version.rates.is_empty:
                 return Found(found.version, multiplier, since, until)
+        if provider is None:
+            found = self._agreed(model, at)
+            since, until = later(since, found.valid_from), earlier(until, found.valid_until)
+            return Found(found.version, multiplier, since, until)
         return Found(None, multiplier, since, until)
+
+    def _agreed(self, model: str, at: datetime) -> Found:
+        """Return the catalogue's version of a model of exactly this name, if all who list it ask the same for it."""
+        providers = sorted(self._providers.get(model, ()), key=str)
+        offers = [find(self._series["catalogue", model, provider], at) for provider in providers]
+        since, until = None, None
+        for offer in offers:
+            since, until = later(since, offer.valid_from), earlier(until, offer.valid_until)
+        versions = [offer.version for offer in offers if offer.version is not None]
+        agree = bool(versions) and all(version.rates == versions[0].rates for version in versions)
+        return Found(versions[0] if agree else None, None, since, until)
 
     def _candidates(self, model: str, provider: str | None) -> Iterator[tuple[Source, str, str | None]]:
         yield "override", model, provider
@@ -218,8 +234,6 @@ class PriceBook:
             yield "catalogue", name, owner
         if provider is not None:
             yield "catalogue", model, provider
-        elif len(providers := self._providers.get(model, ())) == 1:
-            yield "catalogue", model, next(iter(providers))
 
 
 def later(one: datetime | None, other: datetime | None) -> datetime | None:
