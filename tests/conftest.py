@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -41,6 +42,16 @@ settings.load_profile(os.environ.get("GROAT_TEST_PROFILE", "ci"))
 
 _numbers = count(1)
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let the processes that tests start take SIGINT, also where the tests run in the background of a shell.
+
+    Such a shell has the signal ignored, and what is ignored is inherited.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
