@@ -135,16 +135,19 @@ class ModelUser:
             self.account.book("allowance", self.opening_allowance, at)
 
     def close(self) -> None:
-        """Enter demo mode; the allowance as it is now comes back with the balance."""
-        if self.account is not None:
-            self.opening_allowance = self.account.allowance
+        """Enter demo mode: the balance goes."""
         self.account = None
 
     def has_history(self) -> bool:
-        """Whether there is more than a first allowance, which came with its period."""
+        """Whether there is more than a first allowance, which came with its period, or another one is to come."""
         if self.account is None:
             return False
-        return bool(self.account.charges) or len(self.account.entries) > 1 or self.account.was_raised
+        return (
+            bool(self.account.charges)
+            or len(self.account.entries) > 1
+            or self.account.was_raised
+            or self.account.allowance != self.opening_allowance
+        )
 
     def roll(self, instant: datetime) -> None:
         """Carry out each reset that is due: what is unused expires, the allowance comes, debt stays."""

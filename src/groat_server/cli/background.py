@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,8 @@ def stop_service(settings: Settings) -> None:
     if pid is None:
         say("no service is running")
         return
-    os.kill(pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it has ended this very moment
+        os.kill(pid, signal.SIGTERM)
     if not _until(lambda: _running_pid(settings) is None, _STOP_SECONDS):
         raise CannotStart(f"The service (pid {pid}) has not ended within {_STOP_SECONDS} s; its log may say why.")
     say("[green]✓[/] stopped")
@@ -74,7 +75,7 @@ def show_demo(settings: Settings) -> None:
         _start(settings)
     _await_ready(settings, base)
     _tell_contents()
-    token = _admin_token(settings)
+    token = _admin_token(settings, base)
     _charge_once(base, token)
     _show_balances()
     say(f" API docs   {base}/docs      Metrics  {base}/metrics")
@@ -84,7 +85,7 @@ def show_demo(settings: Settings) -> None:
 
 def _start(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with _log_file(settings).open("wb") as log:
+    with _log_file(settings).open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "groat_server", "up", "--demo"],
             stdin=subprocess.DEVNULL,
@@ -128,30 +129,34 @@ def _tell_contents() -> None:
     )
 
 
-def _admin_token(settings: Settings) -> str:
-    """Return the administrator's token from the credentials file, or make one and keep it there."""
-    path = _credentials_file(settings)
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if _is_valid(kept):
-            return str(kept["token"])
+def _admin_token(settings: Settings, base: str) -> str:
+    """Return the administrator's token from the credentials file, or make one; either way the file has it."""
+    token = _kept_token(settings)
+    if token is None or not _is_valid(base, token):
 
-    async def make(ledger: Ledger) -> str:
-        from groat_server.operations.tokens import create_token
-        from groat_server.operations.users import find_user
+        async def make(ledger: Ledger) -> str:
+            from groat_server.operations.tokens import create_token
+            from groat_server.operations.users import find_user
 
-        made = await create_token(ledger, name="demo", user_id=await find_user(ledger, _ADMIN))
-        return made.token
+            made = await create_token(ledger, name="demo", user_id=await find_user(ledger, _ADMIN))
+            return made.token
 
-    token = on_ledger(make)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        token = on_ledger(make)
+    descriptor = os.open(_credentials_file(settings), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"url": f"http://localhost:{settings.port}", "email": _ADMIN, "token": token}, file)
+        json.dump({"url": base, "email": _ADMIN, "token": token}, file)
     return token
 
 
-def _is_valid(kept: dict[str, str]) -> bool:
-    answer = httpx2.get(f"{kept['url']}/api/v1/me/credits", headers={"Authorization": f"Bearer {kept['token']}"})
+def _kept_token(settings: Settings) -> str | None:
+    try:
+        return str(json.loads(_credentials_file(settings).read_text())["token"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _is_valid(base: str, token: str) -> bool:
+    answer = httpx2.get(f"{base}/api/v1/me/credits", headers={"Authorization": f"Bearer {token}"}, timeout=30)
     return answer.status_code == httpx2.codes.OK
 
 

@@ -70,7 +70,7 @@ def charge(
     from groat_server.http.shaping import receipt_shape
     from groat_server.http.usage import UsageRequest, usage_of
     from groat_server.operations import usage as operations
-    from groat_server.operations.users import find_user
+    from groat_server.operations.users import find_users_to_charge
 
     name = called(user)
     request = checked(
@@ -87,7 +87,7 @@ def charge(
     )
 
     async def run(ledger: Ledger) -> Receipt:
-        user_id = await find_user(ledger, name)
+        (user_id,) = await find_users_to_charge(ledger, [name])
         (receipt,) = await operations.charge(ledger, [usage_of(request, user_id, request.idempotency_key or "")])
         return receipt
 

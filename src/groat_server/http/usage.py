@@ -20,7 +20,7 @@ from groat_server.http.problems import field_errors, problem_responses
 from groat_server.http.shapes import BatchShape, EstimateShape, ReceiptShape, UntrackedShape
 from groat_server.http.shaping import price_shape, receipt_shape, refusal
 from groat_server.operations import usage as operations
-from groat_server.operations.users import find_users
+from groat_server.operations.users import find_users_to_charge
 
 if TYPE_CHECKING:
     from groat_server.operations.tokens import Caller
@@ -101,7 +101,7 @@ async def charge(
     """Charge one use of AI to a user, once under its key."""
     key = _one_key(idempotency_key, body.idempotency_key)
     _check_rights(body, caller)
-    (user_id,) = await find_users(ledger, [body.user])
+    (user_id,) = await find_users_to_charge(ledger, [body.user])
     (receipt,) = await operations.charge(ledger, [usage_of(body, user_id, key)])
     gauges.count([receipt.outcome])
     answer = receipt_shape(receipt)
@@ -115,7 +115,7 @@ async def charge_batch(body: BatchRequest, ledger: LedgerOf, caller: CallerOf, g
     """Charge up to 1,000 uses, in order; each has an outcome of its own, and none fails another."""
     items = [_read_item(item, caller) for item in body.events]
     valid = [item for item in items if isinstance(item, UsageRequest)]
-    user_ids = await find_users(ledger, [item.user for item in valid]) if valid else []
+    user_ids = await find_users_to_charge(ledger, [item.user for item in valid]) if valid else []
     usages = [
         usage_of(item, user_id, item.idempotency_key or "") for item, user_id in zip(valid, user_ids, strict=True)
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+import time
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import psycopg
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10
+_LOCKED_SECONDS = 1.0
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
 
@@ -34,9 +37,32 @@ class Ledger:
     server_version: str = ""
     provider_durability: bool = False
     action_types: set[str] = field(default_factory=set)
+    _turns: WeakValueDictionary[int | None, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _locked: dict[int | None, float] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _book: PriceBook | None = None
     _versions: dict[int, PriceVersion] = field(default_factory=dict)
+
+    def turn(self, user_ids: set[int | None]) -> AbstractAsyncContextManager[object]:
+        """Return the turn of these charges in this process: those of one user alone come one after another.
+
+        They would wait for one another in the database all the same, each holding a connection that others need.
+        """
+        if len(user_ids) != 1:
+            return nullcontext()
+        (user_id,) = user_ids
+        return self._turns.setdefault(user_id, asyncio.Lock())
+
+    def note_locked(self, user_ids: set[int | None]) -> None:
+        """Remember for a moment that somebody keeps these balances locked: nobody need wait for them meanwhile."""
+        until = time.monotonic() + _LOCKED_SECONDS
+        self._locked = {user: end for user, end in self._locked.items() if end > time.monotonic()}
+        self._locked.update(dict.fromkeys(user_ids, until))
+
+    def is_locked(self, user_ids: set[int | None]) -> bool:
+        """Whether one of these balances was found locked a moment ago."""
+        now = time.monotonic()
+        return any(self._locked.get(user_id, now) > now for user_id in user_ids)
 
     # These take the connection of their caller: one who held a connection and waited for another would, among enough of
     # the same kind, wait for ever.
@@ -63,9 +89,11 @@ class Ledger:
         """Return the price version that a charge has pinned; read anew where a newer book made it."""
         if price_id is None:
             return None
-        if price_id not in self._versions:
+        for _ in range(2):  # the first reading may have begun before this price was there
+            if price_id in self._versions:
+                break
             await self.newer_book(connection, self._book)
-        return self._versions[price_id]
+        return self._versions.get(price_id)
 
 
 @asynccontextmanager

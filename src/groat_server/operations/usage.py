@@ -87,7 +87,7 @@ async def charge(ledger: Ledger, usages: Sequence[Usage], *, at: datetime | None
     a way nobody foresaw harms none of the others: the batch is taken in halves until it stands alone.
     """
     known = await register_action_types(ledger, {usage.action_type for usage in usages})
-    async with ledger.database.write() as connection:
+    async with ledger.turn({usage.user_id for usage in usages}), ledger.database.write() as connection:
         return await _charge(ledger, connection, usages, known, at)
 
 
@@ -147,7 +147,7 @@ async def _charge_priced(
             else Unpriceable("unknown_action_type", "")
             for usage in usages
         ]
-        rows = await _call(connection, _arguments(usages, priced, book), at)
+        rows = await _call(ledger, connection, usages, _arguments(usages, priced, book), at)
         if not rows or rows[0].outcome != "stale_prices":
             return [
                 await _receipt(ledger, connection, usage, found, row)
@@ -158,17 +158,29 @@ async def _charge_priced(
     raise Busy("Prices change faster than charges can be priced; send the same request again.")
 
 
-async def _call(connection: Connection, arguments: Mapping[str, object], at: datetime | None) -> list[ChargeRow]:
+async def _call(
+    ledger: Ledger,
+    connection: Connection,
+    usages: Sequence[Usage],
+    arguments: Mapping[str, object],
+    at: datetime | None,
+) -> list[ChargeRow]:
     async def once(*, skip_locked: bool) -> list[ChargeRow]:
         if at is not None:
             return await _CHARGE_BATCH_AT.all(connection, at=at, skip_locked=skip_locked, **arguments)
         return await _CHARGE_BATCH.all(connection, skip_locked=skip_locked, **arguments)
 
+    if ledger.is_locked({usage.user_id for usage in usages}):
+        return await once(skip_locked=True)
     try:
         return await once(skip_locked=False)
     except LockNotAvailable:
         # Somebody keeps a balance locked: its own user waits, all others proceed.
-        return await once(skip_locked=True)
+        rows = await once(skip_locked=True)
+    ledger.note_locked(
+        {usage.user_id for usage, row in zip(usages, rows, strict=True) if row.outcome == Outcome.BUSY.value}
+    )
+    return rows
 
 
 def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], book: PriceBook) -> dict[str, object]:

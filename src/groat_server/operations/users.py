@@ -46,10 +46,13 @@ UserName = int | str | ExternalId
 
 
 async def find_users(ledger: Ledger, names: Sequence[UserName]) -> list[int | None]:
-    """Find the ids of the users called so, in order; None where nobody is.
+    """Find the ids of the users called so, in order; None where nobody is."""
+    async with ledger.database.write() as connection:
+        return await _resolve(connection, names)
 
-    With the ledger's setting `create_users`, unknown e-mail addresses become users on the way.
-    """
+
+async def find_users_to_charge(ledger: Ledger, names: Sequence[UserName]) -> list[int | None]:
+    """Find users as `find_users` does; with the setting `create_users`, unknown e-mail addresses become users."""
     async with ledger.database.write() as connection:
         found = await _resolve(connection, names)
         unknown = sorted(

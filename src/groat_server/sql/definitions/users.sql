@@ -72,14 +72,18 @@ BEGIN
     IF EXISTS (
         SELECT FROM credit_ledger_entries
         WHERE user_id = account_user_id AND (version > 1 OR period_start IS NULL)
-    ) OR EXISTS (SELECT FROM credit_usage_events WHERE user_id = account_user_id) THEN
-        RAISE EXCEPTION 'user % has a history and cannot enter demo mode', account_user_id
+    ) OR EXISTS (
+        SELECT FROM credit_usage_events WHERE user_id = account_user_id
+    ) OR EXISTS (
+        -- An allowance changed from the next period on would be lost, or come at once with the new balance.
+        SELECT FROM user_credit_balances AS balance
+        WHERE balance.user_id = account_user_id AND balance.monthly_allowance <> (
+            SELECT coalesce(sum(amount), 0) FROM credit_ledger_entries WHERE user_id = account_user_id
+        )
+    ) THEN
+        RAISE EXCEPTION 'user % has a history, or a changed allowance, and cannot enter demo mode', account_user_id
             USING ERRCODE = 'GR001', HINT = 'Demo users are never tracked, so only a user without one can become one.';
     END IF;
-    -- The allowance comes back with the balance.
-    UPDATE users SET opening_allowance = balance.monthly_allowance
-    FROM user_credit_balances AS balance
-    WHERE users.id = account_user_id AND balance.user_id = account_user_id;
     PERFORM set_config('groat.closing_account', account_user_id::text, true);
     DELETE FROM credit_ledger_entries WHERE user_id = account_user_id;
     DELETE FROM user_credit_balances WHERE user_id = account_user_id;
