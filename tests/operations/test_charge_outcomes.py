@@ -562,3 +562,13 @@ def test_a_charge_is_durable_whatever_the_session_says(ledger_address: Address) 
             rows(connection, call([RawCharge(user_ids=1, keys="a")]))
             got[session] = rows(connection, "SHOW synchronous_commit")[0][0]
     assert got == {"off": "on", "local": "on", "remote_write": "on", "on": "on", "remote_apply": "remote_apply"}
+
+
+async def test_a_balance_from_the_future_draws_nobody_after_it(ledger: Ledger) -> None:
+    """Seen to fail with the FILTER on `latest` taken out of charge_batch: the neighbour was booked in 40 days."""
+    ahead = await new_user(ledger, created_at=datetime.now(UTC) + timedelta(days=40))
+    neighbour = await new_user(ledger)
+    receipts = await charge(ledger, [use(ahead, "a"), use(neighbour, "b")])
+    assert outcomes(receipts) == [Outcome.BUSY, Outcome.RECORDED]
+    assert receipts[1].row is not None
+    assert receipts[1].row.instant < datetime.now(UTC) + timedelta(minutes=1)

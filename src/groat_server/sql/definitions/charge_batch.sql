@@ -79,6 +79,9 @@ DECLARE
     due_ids bigint[];
     last_booking timestamptz;
     booked_at timestamptz;
+    -- A balance whose last booking lies after this (made by hand, or under a clock that was set back) is answered `busy`:
+    -- it would draw the instant of everybody else in the batch after it.
+    latest timestamptz := CASE WHEN at IS NULL THEN clock_timestamp() + interval '5 minutes' ELSE 'infinity' END;
     request record;
     -- the user at hand, as of the request at hand
     current_user_id bigint;
@@ -105,13 +108,15 @@ BEGIN
 
     -- Every writer takes balance rows in user_id order: no deadlocks.
     IF skip_locked THEN
-        SELECT array_agg(user_id), max(last_recorded_at) INTO locked_ids, last_booking
+        SELECT array_agg(user_id) FILTER (WHERE last_recorded_at <= latest),
+            max(last_recorded_at) FILTER (WHERE last_recorded_at <= latest) INTO locked_ids, last_booking
         FROM (
             SELECT user_id, last_recorded_at FROM user_credit_balances
             WHERE user_id = ANY (user_ids) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
         ) AS locked;
     ELSE
-        SELECT array_agg(user_id), max(last_recorded_at) INTO locked_ids, last_booking
+        SELECT array_agg(user_id) FILTER (WHERE last_recorded_at <= latest),
+            max(last_recorded_at) FILTER (WHERE last_recorded_at <= latest) INTO locked_ids, last_booking
         FROM (
             SELECT user_id, last_recorded_at FROM user_credit_balances
             WHERE user_id = ANY (user_ids) ORDER BY user_id FOR NO KEY UPDATE
