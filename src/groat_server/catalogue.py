@@ -115,14 +115,6 @@ def identify(model: str, provider: str | None) -> tuple[str, str] | None:
     return next((owner.id, found.id) for owner in (seller, *lenders) if any(each is found for each in owner.models))
 
 
-def matched(model: str, provider: str | None) -> Literal["exact", "alias"] | None:
-    """Tell how the library recognises a model: by its very name (but for case), as an alias of it, or not at all."""
-    identified = identify(model, provider)
-    if identified is None:
-        return None
-    return "exact" if identified[1].lower() == model.lower() else "alias"
-
-
 def _snapshot() -> DataSnapshot:
     """Return the data with an empty memory: the library's own keeps every name that it was ever asked."""
     from genai_prices.data_snapshot import DataSnapshot, get_snapshot  # noqa: PLC0415 - a slow import that not every process needs

@@ -48,7 +48,7 @@ class Ledger:
 
         They would wait for one another in the database all the same, each holding a connection that others need.
         """
-        if len(user_ids) != 1:
+        if len(user_ids) != 1 or None in user_ids:
             return nullcontext()
         (user_id,) = user_ids
         return self._turns.setdefault(user_id, asyncio.Lock())
