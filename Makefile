@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL = $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes
 TREE = $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e client
 
-.PHONY: help setup setup-dev demo stop test check bench requirements clean
+.PHONY: help setup setup-dev demo stop test check bench mutants mutants-core mutants-sql seeded-bugs requirements clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,18 @@ check: setup-dev ## Lint, types, layers, migrations
 
 bench: setup-dev ## Measure: ratios side by side, on a server of its own
 	@$(BIN)/python -m benchmarks.charge
+	@$(BIN)/python -m benchmarks.lots
+
+mutants: mutants-core mutants-sql seeded-bugs ## Break the code in a copy, each way, and see which test notices
+
+mutants-core: setup-dev ## … every expression of core/, by mutmut; at least 95 % must be noticed
+	@$(BIN)/python -m mutation.core
+
+mutants-sql: setup-dev ## … the SQL, by the list in mutation/sql.toml; all must be noticed
+	@$(BIN)/python -m mutation.run sql
+
+seeded-bugs: setup-dev ## … bugs that somebody could have written, by mutation/seeded.toml; all must be noticed
+	@$(BIN)/python -m mutation.run seeded
 
 requirements: $(BIN)/uv ## Compile the pinned requirements anew
 	@cd requirements && for name in uv server dev; do \
@@ -55,4 +67,4 @@ requirements: $(BIN)/uv ## Compile the pinned requirements anew
 			--custom-compile-command 'make requirements' $$name.in -o $$name.txt; done
 
 clean: ## Remove the environment and what tools have left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation_cache

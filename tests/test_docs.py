@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from groat_server import settings
 from groat_server.cli import app
-from groat_server.core.outcomes import Outcome
+from groat_server.core.outcomes import OperationOutcome, Outcome
 from groat_server.core.scopes import Scope
 from groat_server.core.usage import Usage
 from groat_server.database import Address
 from groat_server.errors import InsufficientCredits
 from groat_server.http.application import create_app
+from groat_server.http.ledger_shaping import operation_refusal
 from groat_server.http.metrics import Gauges
 from groat_server.http.service import Service
 from groat_server.http.shaping import refusal
@@ -55,7 +56,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # --- they run
 
 
-@pytest.mark.parametrize("document", ["docs/http.md", "docs/operations.md"])
+@pytest.mark.parametrize("document", ["docs/client.md", "docs/http.md", "docs/operations.md"])
 def test_every_block_works(document: str, demo: Demo, tmp_path: Path) -> None:
     Reader(demo, tmp_path).follow(document)
 
@@ -63,7 +64,7 @@ def test_every_block_works(document: str, demo: Demo, tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_block_is_of_a_kind_that_the_tests_know(document: str) -> None:
     """Pages that are not followed have no blocks that would be run."""
-    followed = {"README.md", "docs/guide.md", "docs/http.md", "docs/operations.md"}
+    followed = {"README.md", "docs/client.md", "docs/guide.md", "docs/http.md", "docs/operations.md"}
     known = LANGUAGES if document in followed else {"text", "console"}
     assert {block.language for block in blocks_of(document)} <= known
 
@@ -170,6 +171,20 @@ def test_the_outcomes_are_all_described_in_order_of_precedence() -> None:
     assert [row[0].strip("` ") for row in _table("docs/outcomes.md", "Outcome")] == [
         outcome.value for outcome in Outcome
     ]
+
+
+def test_the_other_verbs_outcomes_are_all_described_in_order_of_precedence() -> None:
+    assert [row[0].strip("` ") for row in _table("docs/outcomes.md", "Other outcome")] == [
+        outcome.value for outcome in OperationOutcome
+    ]
+
+
+@pytest.mark.parametrize("row", _table("docs/outcomes.md", "Other outcome"), ids=lambda row: row[0].strip("` "))
+def test_another_verbs_outcome_has_the_status_that_its_page_says(row: list[str]) -> None:
+    outcome = OperationOutcome(row[0].strip("` "))
+    repeatable = {OperationOutcome.UNTRACKED, OperationOutcome.RENEWED, OperationOutcome.RELEASED}
+    done = 200 if outcome in repeatable else 201
+    assert int(row[1]) == (operation_refusal(outcome).status if outcome.is_refusal else done)
 
 
 @pytest.mark.parametrize("row", _table("docs/outcomes.md", "Outcome"), ids=lambda row: row[0].strip("` "))

@@ -34,7 +34,21 @@ if TYPE_CHECKING:
 
     from groat_server.embedded import Server
 
-DEFINITIONS = ("periods", "accounts", "users", "guards", "action_types", "charge_batch")
+DEFINITIONS = (
+    "periods",
+    "audit",
+    "operations",
+    "lots",
+    "accounts",
+    "users",
+    "guards",
+    "action_types",
+    "charge_batch",
+    "holds",
+    "grants",
+    "corrections",
+    "anonymise",
+)
 PATIENCE_SECONDS = 30
 
 
@@ -70,6 +84,55 @@ def test_revision_by_revision_is_the_same_as_at_once(server: Server, empty_datab
     assert migrate(at_once) == Migrated(before=None, after=head(), definitions=DEFINITIONS)
     assert _dump(server, stepwise, "--schema-only") == _dump(server, at_once, "--schema-only")
     assert _contents(stepwise) == _contents(at_once)
+
+
+OF_BEFORE_LOTS = """
+INSERT INTO users (id, email, period_anchor, created_at)
+    SELECT n, 'user-' || n || '@example.com', '2026-01-10T12:00Z', '2026-01-10T12:00Z' FROM generate_series(1, 3) AS n;
+INSERT INTO user_emails SELECT email, id FROM users;
+INSERT INTO user_credit_balances (user_id, current_balance, monthly_allowance, current_month_consumed, total_consumed,
+        period_start, next_reset_at, next_boundary_at, version, last_event_at, last_recorded_at)
+    SELECT n, 100 - spent, 100, spent, spent, '2026-01-10T12:00Z', '2026-02-10T12:00Z', '2026-02-10T12:00Z',
+        CASE WHEN spent > 0 THEN 2 ELSE 1 END, CASE WHEN spent > 0 THEN TIMESTAMPTZ '2026-01-11T12:00Z' END,
+        CASE WHEN spent > 0 THEN TIMESTAMPTZ '2026-01-11T12:00Z' ELSE '2026-01-10T12:00Z' END
+    FROM (VALUES (1, 0), (2, 30), (3, 130)) AS account(n, spent);
+INSERT INTO credit_ledger_entries (user_id, kind, amount, recorded_at, period_start, balance_after, version)
+    SELECT n, 'allowance', 100, '2026-01-10T12:00Z', '2026-01-10T12:00Z', 100, 1 FROM generate_series(1, 3) AS n;
+INSERT INTO credit_usage_events (user_id, created_at, recorded_at, version, occurred_at_given, action_type,
+        credits_charged, api_cost, credits_per_dollar, multiplier, cost_source, balance_after, available_after,
+        idempotency_key)
+    SELECT n, '2026-01-11T12:00Z', '2026-01-11T12:00Z', 2, false, 'unit', spent, trim_scale(spent / 10.0), 10, 1, 'fallback',
+        100 - spent, 100 - spent, 'key'
+    FROM (VALUES (2, 30), (3, 130)) AS account(n, spent);
+"""
+
+
+def test_balances_of_before_there_were_lots_get_the_lots_that_explain_them(empty_database: Callable[[], str]) -> None:
+    """Credits used before are given back to a lot of their own: nobody knows which allowance they were of."""
+    url = empty_database()
+    migrate(url, to="0001")
+    address = Address(url)
+    ask(address, OF_BEFORE_LOTS)
+    migrate(url)
+    with connect(address) as connection:
+        lots = "SELECT user_id, kind, remaining FROM credit_lots WHERE remaining > 0 ORDER BY user_id, id"
+        assert rows(connection, lots) == [(1, "allowance", 100), (2, "allowance", 70)]
+        debts = "SELECT user_id, first_credit, amount FROM credit_lot_draws WHERE lot_id IS NULL"
+        assert rows(connection, debts) == [(3, 100, 30)]
+        assert audit(address) == []
+        refund = "SELECT outcome, balance FROM refund_event_at('2026-01-20', %s, 'refund', %s, %s, 'late', 'a')"
+        assert rows(connection, refund, [2, 1, 10]) == [("refunded", 80)]
+        assert rows(connection, refund, [3, 2, 40]) == [("refunded", 10)]
+        assert rows(connection, lots) == [
+            (1, "allowance", 100),
+            (2, "allowance", 70),
+            (2, "refund", 10),
+            (3, "refund", 10),
+        ]
+        rows(connection, "SELECT sweep_due_at('2026-02-10T12:00Z', 10)")
+        balances = "SELECT current_balance FROM user_credit_balances ORDER BY user_id"
+        assert rows(connection, balances) == [(100,), (110,), (110,)]
+    assert audit(address) == []
 
 
 def test_the_migrated_tables_are_those_of_the_models(ledger_address: Address) -> None:

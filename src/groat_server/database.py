@@ -93,6 +93,17 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def act(self, actor: str | None) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction, whose acts the audit log has as those of `actor`.
+
+        None: as those of the database role, as if SQL were run by hand.
+        """
+        async with self.write() as connection, connection.transaction():
+            if actor is not None:
+                await connection.execute("SELECT set_config('groat.actor', %s, true)", (actor,))
+            yield connection
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """Lend a read-only connection whose statements end after READ_TIMEOUT."""
         with translated_errors():
@@ -100,11 +111,16 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Connection]:
-        """Lend a read-only connection all of whose statements see one instant."""
+    async def snapshot(self, *, timeout: str | None = None) -> AsyncIterator[Connection]:
+        """Lend a read-only connection all of whose statements see one instant; each ends after `timeout`.
+
+        Without one, after READ_TIMEOUT.
+        """
         async with self.read() as connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
+                if timeout is not None:
+                    await connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout,))
                 yield connection
             finally:
                 await connection.rollback()
@@ -147,17 +163,22 @@ DETAIL_UNKNOWN = (
 )
 
 # Constraints that a request can break, by name, and what that means.
-_TAKEN = {
-    "user_emails_pkey": ("Another user has this e-mail address.", "email_taken"),
-    "user_external_ids_pkey": ("Another user has this external id.", "external_id_taken"),
+_BROKEN: dict[str | None, tuple[type[GroatError], str, str]] = {
+    "user_emails_pkey": (Conflict, "Another user has this e-mail address.", "email_taken"),
+    "user_external_ids_pkey": (Conflict, "Another user has this external id.", "external_id_taken"),
+    "user_credit_balances_current_balance": (
+        Unprocessable,
+        "A balance holds at most 10^15 credits.",
+        "balance_out_of_bounds",
+    ),
 }
 
 
 def _meaning(error: BaseException | None) -> GroatError | None:
     match error:
-        case pg.UniqueViolation(diag=diag) if diag.constraint_name in _TAKEN:
-            detail, code = _TAKEN[diag.constraint_name]
-            return Conflict(detail, code=code)
+        case pg.UniqueViolation(diag=diag) | pg.CheckViolation(diag=diag) if diag.constraint_name in _BROKEN:
+            kind, detail, code = _BROKEN[diag.constraint_name]
+            return kind(detail, code=code)
         case psycopg.Error(sqlstate="GR001"):
             return Conflict(str(error.diag.message_primary), code="demo_mode_refused")
         case pg.InvalidParameterValue():

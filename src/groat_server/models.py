@@ -98,6 +98,7 @@ class User(Base):
     period_anchor: Mapped[datetime]
     opening_allowance: Mapped[Decimal | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    anonymised_at: Mapped[datetime | None]
 
 
 class UserCreditBalance(Base):
@@ -123,6 +124,11 @@ class UserCreditBalance(Base):
     version: Mapped[int] = mapped_column(server_default=text("0"))
     last_event_at: Mapped[datetime | None]
     last_recorded_at: Mapped[datetime]
+    rollover_cap: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    total_voided: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    allocated: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    held_until: Mapped[datetime | None]
+    has_operations: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class CreditUsageEvent(Base):
@@ -168,3 +174,4 @@ class CreditUsageEvent(Base):
     description: Mapped[str | None]
     session_id: Mapped[str | None]
     event_metadata: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSONB)
+    hold_id: Mapped[int | None]

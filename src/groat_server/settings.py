@@ -10,7 +10,8 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from groat_server.errors import CannotStart
 
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PORT = 8000
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtSettings:
+    """Whose JWTs are taken: those of `issuer` for `audience`, signed by a key of `keys` (the URL or file of a JWKS).
+
+    `user_by` says what names the user: the claim `sub` as external id, or the claim `email`.
+    """
+
+    issuer: str
+    audience: str
+    keys: str
+    user_by: Literal["external_id", "email"] = "external_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +42,7 @@ class Settings:
     `database_url` (DATABASE_URL) absent means the embedded PostgreSQL under `data_dir` (GROAT_DATA_DIR). `schema`
     (GROAT_SCHEMA) is where the tables lie. `host` and `port` (GROAT_HOST, GROAT_PORT) are where the service listens.
     `provider_durability` (GROAT_DURABILITY=provider) trusts a hosted server to keep what it acknowledges without fsync.
+    `jwt` (GROAT_JWT_…) lets users in with tokens of the host application.
     """
 
     data_dir: Path
@@ -35,6 +51,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     provider_durability: bool = False
+    jwt: JwtSettings | None = None
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -46,6 +63,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         host=environment.get("GROAT_HOST") or "127.0.0.1",
         port=_port(environment.get("GROAT_PORT") or str(DEFAULT_PORT)),
         provider_durability=_durability(environment.get("GROAT_DURABILITY") or "checked"),
+        jwt=_jwt(environment),
     )
 
 
@@ -65,3 +83,26 @@ def _durability(text: str) -> bool:
     if text not in {"checked", "provider"}:
         raise CannotStart(f"GROAT_DURABILITY is {text!r}; it takes 'checked' (default) or 'provider'.")
     return text == "provider"
+
+
+def _jwt(environment: Mapping[str, str]) -> JwtSettings | None:
+    names = ("GROAT_JWT_ISSUER", "GROAT_JWT_AUDIENCE", "GROAT_JWT_JWKS")
+    given = {name: environment[name] for name in names if environment.get(name)}
+    if not given:
+        return None
+    if len(given) < len(names):
+        missing = ", ".join(name for name in names if name not in given)
+        raise CannotStart(f"To take JWTs, set {missing} too.")
+    keys = given["GROAT_JWT_JWKS"]
+    url = urlsplit(keys)
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK) and "://" in keys:
+        raise CannotStart("GROAT_JWT_JWKS takes an https:// URL or a file: whoever can change the keys can be anybody.")
+    user_by = environment.get("GROAT_JWT_USER") or "external_id"
+    if user_by not in {"external_id", "email"}:
+        raise CannotStart(f"GROAT_JWT_USER is {user_by!r}; it takes 'external_id' (default) or 'email'.")
+    return JwtSettings(
+        issuer=given["GROAT_JWT_ISSUER"],
+        audience=given["GROAT_JWT_AUDIENCE"],
+        keys=keys,
+        user_by="email" if user_by == "email" else "external_id",
+    )

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 for _name in (
+    "cli.explain",
+    "cli.holds",
+    "cli.ledger",
     "cli.people",
     "cli.prices",
     "cli.reports",
     "cli.usage",
+    "http.admin_ledger",
     "http.admin_users",
+    "http.holds",
+    "http.statements",
     "operations.imports",
     "migrations",
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,6 +15,8 @@ from groat_server.operations.reports import REPORTS
 from tests.operations.ledgers import ask
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from groat_server.database import Address
     from tests.cli.conftest import Groat
 
@@ -112,6 +115,14 @@ def test_a_charge_is_told_and_repeated_with_its_key(groat: Groat) -> None:
         (["report", "no-such-report"], 1, "There is no report"),
         (["report", "overview", "--days", "0"], 1, "days"),
         (["report", "users", "--sort-by", "nonsense"], 1, "sort_by"),
+        (["report", "overview", "--limit", "3"], 1, "limit"),
+        (["report", "user-events"], 1, "user"),
+        (["report", "users", "--format", "xlsx"], 1, "-o FILE"),
+        (["report", "users", "-o", "report.txt"], 1, "--format"),
+        (["report", "users", "-o", "no-such-directory/report.csv"], 1, "no-such-directory"),
+        (["balance", "person@example.com", "--at", "2999-01-01T00:00:00Z"], 1, "at"),
+        (["balance", "person@example.com", "--at", "2098-01-01T00:00:00Z"], 1, "still to come"),
+        (["statement", "person@example.com", "--from", "2030-01-01T00:00:00Z"], 1, "ends after it begins"),
         (["check", "no_such_check"], 1, "There is no check"),
         (["price", "set", "x", "--input", "-1"], 1, "input"),
         (["price", "set", "x", "--input", "dear"], 1, "input"),
@@ -130,15 +141,48 @@ def test_a_command_that_fails_says_why_on_standard_error(
 
 
 @pytest.mark.parametrize("name", REPORTS)
-def test_each_report_is_shown_in_each_form(groat: Groat, person: str, cli_ledger: Address, name: str) -> None:
+def test_each_report_is_shown_in_each_form(groat: Groat, person: str, name: str) -> None:
     groat("charge", person, "--action", "unit", "--quantity", "1.5", "--key", "reported", "--description", "=evil")
-    rows = groat.json("report", name)
-    assert isinstance(rows, list)
-    assert len(list(csv.reader(io.StringIO(groat("report", name, "--csv").out)))) >= 1
-    assert groat("report", name).code == 0
-    published = groat("report", name, "--sql").out
-    assert published.startswith("--")
-    assert ask(cli_ledger, "SELECT 1") == [(1,)]
+    command = ["report", name, *(["--user", person] if name.startswith("user-") else [])]
+    columns = list(REPORTS[name].columns)
+    rows = groat.json(*command)
+    assert all(list(row) == columns for row in rows)
+    printed = groat(*command, "--csv").out
+    assert [list(row) for row in csv.DictReader(io.StringIO(printed))] == [columns] * len(rows)
+    assert groat(*command).code == 0
+    script = groat(*command, "--sql").out
+    assert script.startswith("--")
+    assert REPORTS[name].statement.source.rstrip() in script
+
+
+def test_a_report_is_written_to_a_file_whose_name_tells_its_form(groat: Groat, person: str, tmp_path: Path) -> None:
+    for form, magic in {"csv": b"user_id,email,", "xlsx": b"PK", "parquet": b"PAR1", "json": b'[{"user_id":'}.items():
+        file = tmp_path / f"{person}.{form}"
+        told = groat("report", "users", "-o", str(file))
+        assert (told.code, told.out) == (0, ""), told.err
+        assert file.read_bytes().startswith(magic)
+    told = groat("report", "users", "--format", "csv", "--bom", "-o", str(tmp_path / "report"))
+    assert (tmp_path / "report").read_bytes().startswith(b"\xef\xbb\xbfuser_id")
+
+
+def test_a_past_balance_and_a_statement_are_told(groat: Groat, tmp_path: Path) -> None:
+    born = groat.json("user", "add", "statement@example.com", "--name", "<b>Name</b>")["created_at"]
+    groat("charge", "statement@example.com", "--action", "unit", "--quantity", "2.5")
+    assert groat.json("balance", "statement@example.com")["balance"] == Decimal("97.5")
+    assert groat.json("balance", "statement@example.com", "--at", born)["balance"] == 100
+    assert "97.5" in groat("balance", "statement@example.com").out
+    told = groat("statement", "statement@example.com", "--from", "2020-01-01T00:00:00Z", "--format", "json").json
+    assert [(line["kind"], line["amount"]) for line in told["lines"]] == [
+        ("allowance", 100),
+        ("charge", Decimal("-2.5")),
+    ]
+    assert "closing balance" in groat("statement", "statement@example.com").out
+    assert groat("statement", "statement@example.com", "--format", "csv").out.startswith(
+        "kind,action_type,count,amount"
+    )
+    file = tmp_path / "statement.html"
+    assert groat("statement", "statement@example.com", "-o", str(file)).code == 0
+    assert "&lt;b&gt;Name&lt;/b&gt;" in file.read_text()
 
 
 def test_reports_are_listed_and_take_their_parameters(groat: Groat, person: str) -> None:

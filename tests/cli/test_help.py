@@ -53,8 +53,11 @@ COMMANDS = list(commands(app))
 def test_the_commands_are_those_that_are_documented() -> None:
     assert {" ".join(command) for command in COMMANDS} >= {
         "up", "serve", "demo", "stop", "charge", "estimate", "import", "user add", "user list", "user show",
-        "user admin", "user demo", "user allowance", "token create", "token list", "token revoke", "report", "check",
-        "price list", "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db url",
+        "user admin", "user demo", "user allowance", "user set", "user anonymise", "audit", "report", "check",
+        "token create", "token list", "token rotate", "token revoke",
+        "balance", "statement", "hold place", "hold capture", "hold release", "hold renew", "hold list", "grant",
+        "adjust", "refund", "void", "lots", "explain",
+        "price list", "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db roles", "db url",
     }  # fmt: skip
 
 

@@ -2,71 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
 import groat
-from groat import AsyncGroat, ExternalId, Groat, Receipt, Refusal, Usage
-from tests.conftest import fresh_ledger
+from groat import ExternalId, Groat, Receipt, Refusal, Usage
+from tests.client.conftest import Meter
 from tests.http.api import Api, new_key
-from tests.services import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from groat_server.database import Address
-    from groat_server.embedded import Server
-    from tests.services import Service
-
-
-@pytest.fixture(scope="module")
-def address(server: Server, template: str) -> Iterator[Address]:
-    """Lend the ledger of these tests; it is audited when the last of them is over."""
-    with fresh_ledger(server, template) as lent:
-        yield lent
-
-
-@pytest.fixture(scope="module")
-def service(address: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service on it."""
-    with serving(address, tmp_path_factory.mktemp("service")) as (running,):
-        yield running
-
-
-@pytest.fixture(scope="module")
-def api(service: Service, address: Address) -> Iterator[Api]:
-    """Lend an administrator's plain client, to prepare and to look."""
-    with Api.as_admin(service.url, address) as client:
-        yield client
-
-
-class Meter:
-    """One of the two clients, called in the same way."""
-
-    def __init__(self, kind: str, url: str, token: str) -> None:
-        self.kind, self.url, self.token = kind, url, token
-
-    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make one call with a new client."""
-        if self.kind == "sync":
-            with Groat(self.url, self.token) as client:
-                return getattr(client, method)(*args, **kwargs)
-        return asyncio.run(self._call(method, *args, **kwargs))
-
-    async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        async with AsyncGroat(self.url, self.token) as client:
-            return await getattr(client, method)(*args, **kwargs)
-
-
-@pytest.fixture(params=["sync", "async"])
-def meter(request: pytest.FixtureRequest, api: Api) -> Meter:
-    """Give each of the two clients."""
-    assert api.token is not None
-    return Meter(request.param, api.url, api.token)
 
 
 def test_a_charge_is_priced_to_the_last_digit_and_repeated_under_its_key(meter: Meter, api: Api) -> None:

@@ -21,6 +21,10 @@ KINDS = [
     (403, "forbidden", groat.Forbidden),
     (404, "not_found", groat.UnknownUser),
     (409, "idempotency_conflict", groat.IdempotencyConflict),
+    (404, "unknown_hold", groat.APIError),
+    (404, "unknown_event", groat.APIError),
+    (409, "hold_captured", groat.HoldClosed),
+    (409, "hold_not_open", groat.HoldClosed),
     (409, "conflict", groat.APIError),
     (413, "payload_too_large", groat.APIError),
     (418, "teapot", groat.APIError),
@@ -129,5 +133,5 @@ def test_every_error_is_a_groat_error_and_in_the_drawn_tree() -> None:
     errors = [getattr(groat, name) for name in groat.__all__]
     errors = [error for error in errors if isinstance(error, type) and issubclass(error, Exception)]
     drawing = groat.APIError.__init__.__globals__["__doc__"]
-    assert len(errors) == 11
+    assert len(errors) == 13
     assert all(issubclass(error, groat.GroatError) and error.__name__ in drawing for error in errors)

@@ -18,13 +18,14 @@ import groat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 CLIENT = Path(__file__).parents[2] / "client"
 
 EXPORTED = """
-APIError AsyncGroat Balance Busy Estimate ExternalId Forbidden Groat GroatError IdempotencyConflict
-InsufficientCredits InvalidRequest NoAnswer OutcomeUnknown Price Receipt Refusal Unauthorized UnknownUser
-Usage __version__
+APIError AsyncGroat AsyncHold Balance Booking Busy Estimate ExternalId Forbidden Groat GroatError Hold
+HoldClosed HoldExhausted IdempotencyConflict InsufficientCredits InvalidRequest NoAnswer OutcomeUnknown Price Receipt
+Refusal TokenCounts Unauthorized UnknownUser Usage __version__ tokens_of
 """
 
 
@@ -41,14 +42,36 @@ def test_the_version_is_the_distributions() -> None:
 
 def test_the_two_clients_are_twins() -> None:
     sync, twin = _methods(groat.Groat), _methods(groat.AsyncGroat)
-    assert sync.keys() == twin.keys() == {"balance", "charge", "charge_many", "close", "estimate"}
-    for name, method in sync.items():
-        assert inspect.signature(method) == inspect.signature(twin[name]), name
-        assert not inspect.iscoroutinefunction(method), name
-        assert inspect.iscoroutinefunction(twin[name]), name
-        assert inspect.getdoc(twin[name]), name
+    assert sync.keys() == {
+        "adjust", "balance", "charge", "charge_many", "close", "estimate", "grant", "hold", "refund", "void",
+    }  # fmt: skip
+    _assert_twins(sync, twin, awaited=sync.keys() - {"hold"})
     constructors = [inspect.signature(client).parameters for client in (groat.Groat, groat.AsyncGroat)]
     assert constructors[0].keys() == constructors[1].keys()
+
+
+def test_the_two_holds_are_twins() -> None:
+    sync, twin = _methods(groat.Hold), _methods(groat.AsyncHold)
+    assert sync.keys() == {"capture", "release", "renew", "saw", "stream"}
+    _assert_twins(sync, twin, awaited={"capture", "release", "renew"})
+
+
+def test_a_capture_takes_what_a_charge_takes_but_what_the_hold_has_settled() -> None:
+    charge = set(inspect.signature(groat.Groat.charge).parameters)
+    capture = set(inspect.signature(groat.Hold.capture).parameters)
+    assert charge - capture == {"user", "occurred_at", "enforce", "idempotency_key"}
+    assert capture <= charge
+
+
+def _assert_twins(sync: dict[str, Any], twin: dict[str, Any], *, awaited: AbstractSet[str]) -> None:
+    assert sync.keys() == twin.keys()
+    for name, method in sync.items():
+        parameters = [inspect.signature(each).parameters for each in (method, twin[name])]
+        kept = [[(p.name, p.kind, p.default) for p in each.values()] for each in parameters]
+        assert kept[0] == kept[1], name
+        assert not inspect.iscoroutinefunction(method), name
+        assert inspect.iscoroutinefunction(twin[name]) is (name in awaited), name
+        assert inspect.getdoc(twin[name]), name
 
 
 def test_a_usage_takes_what_a_charge_takes() -> None:
@@ -57,7 +80,7 @@ def test_a_usage_takes_what_a_charge_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [groat.Balance, groat.Estimate, groat.Price, groat.Receipt, groat.Refusal, groat.Usage]
+    "kind", [groat.Balance, groat.Booking, groat.Estimate, groat.Price, groat.Receipt, groat.Refusal, groat.Usage]
 )
 def test_values_are_frozen_and_slotted(kind: type[Any]) -> None:
     assert kind.__dataclass_params__.frozen
@@ -68,7 +91,7 @@ def test_importing_the_client_loads_no_server_and_no_http_library() -> None:
     program = "import groat, sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "groat" in loaded
-    others = {"groat_server", "app", "sqlalchemy", "fastapi", "pydantic", "httpx2", "asyncio"}
+    others = {"groat_server", "app", "sqlalchemy", "fastapi", "pydantic", "httpx2", "asyncio", "anyio", "logging"}
     assert others.isdisjoint(loaded)
 
 

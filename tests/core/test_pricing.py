@@ -256,6 +256,15 @@ def test_more_units_than_an_event_can_hold_have_no_price() -> None:
     assert refused(use(None, quantity=Decimal(2)), book) == "cost_out_of_bounds"
 
 
+def test_as_many_units_as_an_event_can_hold_have_a_price() -> None:
+    book = book_of(of_action(7, ActionPrice(credits_per_unit=Decimal(10) ** 12)))
+    assert charged(use(None, quantity=Decimal(1)), book).credits_charged == Decimal(10) ** 12
+
+
+def test_an_action_whose_price_is_empty_costs_nothing_by_itself() -> None:
+    assert ActionPrice().credits(Decimal(5)) == 0
+
+
 def test_the_callers_cost_replaces_the_catalogues() -> None:
     charge = charged(use(api_cost=Decimal("0.02")), book_of(of_catalogue(1), multiplier="1.5"))
     assert (charge.api_cost, charge.credits_charged) == (Decimal("0.02"), Decimal("0.3"))
@@ -320,6 +329,27 @@ def test_a_name_that_several_providers_have_needs_the_provider_where_they_disagr
     assert charged(use("torch", provider="other"), book, T).price_id == 3
 
 
+def test_providers_who_agree_do_so_while_each_of_them_does() -> None:
+    first, last = T - timedelta(days=2), T + timedelta(days=2)
+    book = book_of(
+        of_catalogue(1, name="torch", provider="acme", valid_from=T - timedelta(days=1), valid_to=last),
+        of_catalogue(2, name="torch", provider="bolt", valid_from=first, valid_to=T + timedelta(days=1)),
+        of_catalogue(3, name="torch", provider="cask", valid_from=first, valid_to=last),
+    )
+    charge = charged(use("torch"), book)
+    assert (charge.valid_from, charge.valid_until) == (T - timedelta(days=1), T + timedelta(days=1))
+
+
+def test_a_listing_may_be_of_no_provider() -> None:
+    anybodys = replace(of_catalogue(1, name="torch"), provider=None)
+    assert charged(use("torch"), book_of(anybodys, of_catalogue(2, name="torch"))).api_cost == Decimal("0.002")
+
+
+def test_the_order_of_actions_and_models_in_a_book_does_not_matter() -> None:
+    book = book_of(of_action(1, ActionPrice(credits_per_use=Decimal(2)), name="other"), of_catalogue(2))
+    assert charged(use(), book).price_id == 2
+
+
 def test_our_price_without_rates_leaves_them_to_the_catalogue_from_then_on() -> None:
     book = book_of(of_catalogue(1), of_ours(2, DEARER), of_ours(3, Rates(), valid_from=T))
     assert charged(use(), book, T - TICK).price_id == 2
@@ -344,6 +374,12 @@ def test_it_may_have_the_fallback_rates(model: str | None) -> None:
     assert charge.credits_charged == Decimal("0.04")
 
 
+@pytest.mark.parametrize("tokens", [(1, 0), (0, 1)])
+def test_one_token_is_enough_for_the_fallback_rates(tokens: tuple[int, int]) -> None:
+    book = book_of(unknown_model="fallback", fallback_rates=LAMP)
+    assert charged(use("nonsense", *tokens), book).cost_source == "fallback"
+
+
 @pytest.mark.parametrize(("model", "code"), [("nonsense", "unknown_model"), (None, "unpriced_action")])
 def test_fallback_rates_need_tokens(model: str | None, code: str) -> None:
     book = book_of(unknown_model="fallback", fallback_rates=LAMP)
@@ -355,6 +391,27 @@ def test_it_may_be_recorded_at_nothing_and_say_so(model: str | None) -> None:
     charge = charged(use(model), book_of(unknown_model="unpriced"))
     assert (charge.cost_source, charge.price_id) == ("unpriced", None)
     assert (charge.credits_charged, charge.api_cost) == (Decimal(0), None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "detail"),
+    [
+        (use("nonsense"), "the model 'nonsense' has no price"),
+        (use("nonsense", provider="acme"), "the model 'nonsense' at the provider 'acme' has no price"),
+        (use(None), "the action 'chat' has no price and names no model"),
+        (use(cached=(600, 401)), "the cached tokens exceed the input tokens, of which they are parts"),
+        (use(reasoning_tokens=501), "the reasoning tokens exceed the output tokens, of which they are parts"),
+        (use(api_cost=Decimal(1_000_001)), "an API cost of 1000001 USD is more than an event can hold"),
+        (use(api_cost=Decimal(1_000_000)), "1000000000001 credits are more than an event can hold"),
+        (use(action_type="bulk", quantity=Decimal(2)), "2000000000000 credits are more than an event can hold"),
+    ],
+)
+def test_a_use_without_a_price_says_why(usage: Usage, detail: str) -> None:
+    bulk = of_action(9, ActionPrice(credits_per_unit=Decimal(10) ** 12), name="bulk")
+    book = book_of(of_catalogue(1), bulk, multiplier="100000.0000001")
+    refusal = price(usage, book, T)
+    assert isinstance(refusal, Unpriceable)
+    assert refusal.detail == detail
 
 
 def test_a_price_begins_at_its_very_instant() -> None:
@@ -621,6 +678,47 @@ def test_a_model_that_is_offered_no_more_keeps_its_prices() -> None:
 def test_a_model_whose_offer_was_refused_keeps_its_prices() -> None:
     stored = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T)]
     assert price_changes(stored, [of_catalogue(1)], untouched={("acme", "lamp")}) == []
+
+
+NIGHT, MORNING = (time(1), time(4)), (time(3), time(6))
+
+
+def test_of_hours_that_overlap_the_one_listed_last_is_appended_again_where_it_would_not_win() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, hours=NIGHT), of_catalogue(3, DEARER, hours=MORNING)]
+    offered = [of_catalogue(1), of_catalogue(2, DEARER, hours=MORNING), of_catalogue(3, hours=NIGHT)]
+    (change,) = price_changes(stored, offered)
+    assert (change.outcome, change.before, change.after) == ("changed", stored[1], offered[2])
+    assert price_changes([*stored, replace(offered[2], id=4)], offered) == []
+
+
+def test_hours_listed_after_new_ones_are_appended_after_them() -> None:
+    offered = [of_catalogue(1), of_catalogue(2, DEARER, hours=MORNING), of_catalogue(3, hours=NIGHT)]
+    changes = price_changes([of_catalogue(1), of_catalogue(2, hours=NIGHT)], offered)
+    assert [(change.outcome, change.after) for change in changes] == [("added", offered[1]), ("changed", offered[2])]
+
+
+def test_prices_that_hold_all_day_do_not_depend_on_their_order() -> None:
+    stored = [of_catalogue(1), of_catalogue(2, hours=NIGHT), of_catalogue(3, DEARER, valid_from=T)]
+    offered = [of_catalogue(1, DEARER, valid_from=T), of_catalogue(2), of_catalogue(3, hours=NIGHT)]
+    assert price_changes(stored, offered) == []
+    earlier = of_catalogue(0, valid_from=T - timedelta(days=1))
+    assert [change.outcome for change in price_changes(stored, [earlier, *offered])] == ["added"]
+
+
+def test_what_is_withdrawn_goes_on_with_what_holds_at_its_start_and_as_long() -> None:
+    start, later_start, end = T - timedelta(days=1), T, T + timedelta(days=9)
+    stored = [
+        of_catalogue(1),
+        of_catalogue(2, DEARER, valid_from=start),
+        of_catalogue(3, SONNET, valid_from=later_start),
+    ]
+    (change,) = price_changes(stored, [of_catalogue(1), of_catalogue(2, DEARER, valid_from=start, valid_to=end)])[1:]
+    assert (change.outcome, change.before) == ("withdrawn", stored[2])
+    assert change.after == replace(stored[2], rates=DEARER, valid_to=end)
+
+
+def test_what_nothing_else_prices_is_not_withdrawn() -> None:
+    assert price_changes([of_catalogue(1), of_catalogue(2, valid_from=T)], [of_catalogue(1, valid_from=T)]) == []
 
 
 @given(any_versions(), any_versions(), quarters)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from groat_server.core.usage import Usage
 from groat_server.core.usage_file import RECORD_BYTES_MAX, Lines, Record, is_csv, records
 from groat_server.core.usage_row import BadRow, UsageRow, read_fields
 from groat_server.errors import Unprocessable
@@ -205,3 +206,159 @@ def test_bounds_themselves_are_taken() -> None:
     text_row(description="d" * 500, idempotency_key="k" * 255, action_type="a" * 64, api_cost="1000000")
     assert row(quantity="0.000000000001", api_cost=0).values["quantity"] == Decimal("1e-12")
     assert text_row(occurred_at="2026-01-31T12:00:00.123456789Z").occurred_at.microsecond == 123_456
+
+
+COLUMNS = (
+    "occurred_at, email, action_type, model, provider, quantity, api_cost, description, session_id, idempotency_key, "
+    "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, user, metadata"
+)
+TEN_COLUMNS = ", ".join(repr(letter * 60) for letter in "abcdefghij")
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        (b"", "The file is empty; a CSV begins with a header."),
+        (b"\xff\n", "The header cannot be read: it is not UTF-8, at byte 1."),
+        (
+            b"colour,occurred_at\n",
+            f"There is no column 'colour' in a usage log; the columns are {COLUMNS}.",
+        ),
+        (
+            ",".join(letter * 70 for letter in "abcdefghijklm").encode(),
+            f"There is no column {TEN_COLUMNS} in a usage log; the columns are {COLUMNS}.",
+        ),
+        (b"model,model,email,occurred_at\n", "The column 'model' stands twice in the header."),
+        (
+            b"occurred_at,action_type,email,user\n",
+            "The file names its users twice: it takes one of the columns email and user.",
+        ),
+        (b"email,occurred_at\n", "The file lacks the column action_type."),
+        (b"model\n", "The file lacks the column occurred_at, action_type, email (or user)."),
+    ],
+)
+def test_a_file_that_is_refused_says_why(text: bytes, detail: str) -> None:
+    with pytest.raises(Unprocessable) as refusal:
+        read(text)
+    assert refusal.value.detail == detail
+
+
+def test_the_users_of_a_file_may_be_in_the_column_user() -> None:
+    (found,) = read(b"occurred_at,user,action_type\nt,7,chat\n")
+    assert found.fields == {"occurred_at": "t", "user": "7", "action_type": "chat"}
+
+
+def test_a_json_array_is_refused_and_says_why() -> None:
+    with pytest.raises(Unprocessable) as refusal:
+        read(b"[]", as_csv=False)
+    assert refusal.value.detail == "The file is one JSON array; JSON Lines have one object a line."
+
+
+def test_a_json_record_stands_on_its_line_with_or_without_a_fault() -> None:
+    good = json.dumps(GOOD).encode()
+    assert read(good + b"\r\n\n[1]\r\n{bad\n", as_csv=False) == [
+        Record(1, 2, good, GOOD),
+        Record(3, 4, b"[1]", None, "it is not a JSON object"),
+        Record(4, 5, b"{bad", None, "must be JSON: Expecting property name enclosed in double quotes, at character 2"),
+    ]
+
+
+def test_only_the_first_json_object_shows_the_fields_of_the_file() -> None:
+    good = json.dumps(GOOD).encode()
+    other = json.dumps({"colour": "red"}).encode()
+    found = read(good + b"\n" + other + b"\n[\n", as_csv=False)
+    assert [(record.line, record.fields) for record in found[:2]] == [(1, GOOD), (2, {"colour": "red"})]
+    assert found[2].fault is not None
+
+
+def test_a_csv_record_that_cannot_be_read_stands_on_its_line() -> None:
+    assert read(HEADER + b"t,a\r\nt,b,x,d\r\n") == [
+        Record(2, 3, b"t,a", None, "it has 2 values where the header has 4 columns"),
+        Record(3, 4, b"t,b,x,d", {"occurred_at": "t", "email": "b", "action_type": "x", "description": "d"}),
+    ]
+
+
+def test_an_open_quote_is_a_fault_of_its_line_and_the_lines_after_it_are_read() -> None:
+    """Also where two quotes are open one after the other, and where the first record ends in the second's lines."""
+    found = read(HEADER + b't,a,x,"one\nt,b,x,"two\nt,c,x,three\n\nt,d,x,"four\n five"\n')
+    assert [(record.line, record.next_line, record.raw, record.fault) for record in found] == [
+        (2, 3, b't,a,x,"one', "a quoted text has no end"),
+        (3, 4, b't,b,x,"two', "a quoted text has no end"),
+        (4, 5, b"t,c,x,three", None),
+        (6, 8, b't,d,x,"four\n five"', None),
+    ]
+
+
+def test_an_open_quote_takes_no_more_lines_than_a_record_may_have() -> None:
+    """Taken out: the bound on what an open quote takes; the record then went on to the quote in the last line."""
+    line = b"x" * 999 + b"\n"
+    text = HEADER + b't,a,x,"open\n' + line * 70 + b'end"\n'
+    found = read(text)
+    assert (found[0].line, found[0].next_line, found[0].fault) == (2, 3, "a quoted text has no end")
+    assert len(found) == 72
+
+
+def test_a_record_may_have_just_so_many_bytes_with_its_line_end() -> None:
+    longest = b"t,a,x," + b"d" * (RECORD_BYTES_MAX - 7)
+    taken, refused, last = read(HEADER + longest + b"\n" + longest + b"d\n" + longest + b"d")
+    assert (taken.fault, taken.raw) == (None, longest)
+    assert (refused.fault, refused.raw) == ("it has more than 65536 bytes", longest[:1000])
+    assert (last.fault, last.raw) == (None, longest + b"d")
+
+
+def test_a_row_hands_on_every_field() -> None:
+    values: dict[str, Any] = {
+        "action_type": "chat", "model": "lamp", "provider": "p", "input_tokens": 10, "output_tokens": 9,
+        "cache_read_tokens": 4, "cache_write_tokens": 5, "reasoning_tokens": 3, "quantity": Decimal("1.5"),
+        "api_cost": Decimal("0.5"), "description": "d", "session_id": "s", "idempotency_key": "own",
+        "metadata": {"a": 1},
+    }  # fmt: skip
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    usage = row(**values).usage(7, key="derived", shift=timedelta(0), backfill_before=at)
+    assert usage == Usage(user_id=7, occurred_at=at, backfill=False, **values)
+
+
+def test_a_row_that_says_little_has_no_tokens_and_nothing_else() -> None:
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    usage = row().usage(7, key="derived", shift=timedelta(0), backfill_before=at + timedelta(microseconds=1))
+    assert usage == Usage(user_id=7, idempotency_key="derived", action_type="chat", occurred_at=at, backfill=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"colour": "red"}, "there is no field 'colour'"),
+        ({"c" * 300: "red"}, f"there is no field '{'c' * 181}"),
+        ({"input_tokens": None}, "input_tokens must be a whole number from 0 to 1000000000"),
+        ({"user": 7}, "it takes one of email and user"),
+        (
+            {"input_tokens": 9, "cache_read_tokens": 4, "cache_write_tokens": 6},
+            "the cached tokens exceed input_tokens, of which they are parts",
+        ),
+        ({"cache_write_tokens": 1}, "the cached tokens exceed input_tokens, of which they are parts"),
+        (
+            {"output_tokens": 2, "reasoning_tokens": 3},
+            "reasoning_tokens exceed output_tokens, of which they are a part",
+        ),
+    ],
+)
+def test_a_row_that_is_refused_says_why(fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(BadRow) as refusal:
+        row(**fields)
+    assert str(refusal.value) == reason
+
+
+@pytest.mark.parametrize("name", ["occurred_at", "action_type"])
+def test_a_row_says_what_it_lacks(name: str) -> None:
+    with pytest.raises(BadRow) as refusal:
+        read_fields({key: value for key, value in GOOD.items() if key != name}, as_text=False)
+    assert str(refusal.value) == f"{name} is missing"
+
+
+def test_metadata_in_a_csv_may_have_line_breaks_and_so_many_characters() -> None:
+    assert text_row(metadata='{"a":\n"b"}').values["metadata"] == {"a": "b"}
+    longest = '{"a": "' + "x" * 4087 + '"}'
+    assert len(longest) == 4096
+    text_row(metadata=longest)
+    with pytest.raises(BadRow, match="metadata must have 1 to 4096 characters"):
+        text_row(metadata=longest + " ")

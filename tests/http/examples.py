@@ -51,10 +51,15 @@ class Examples:
 
     def __init__(self, api: Api) -> None:
         self._document = api.document
-        self._user = api.new_user(monthly_allowance=10**9)
+        self._api = api
+        self._user = api.new_user(monthly_allowance=10**12)
         self._user_id = str(api.get(f"/api/v1/admin/users/{self._user}").body["user"]["id"])
         details = api.post(f"/api/v1/admin/users/{self._user}/tokens", {}).body["details"]
         self._token_id = str(details["id"])
+        self._event_id = self._charged(10**9)
+        event = str(self._event_id)
+        self._named = {"user": self._user_id, "name": "overview", "check": "total_consumed", "event_id": event}
+        self._holds = {verb: self._held() for verb in ("get", "renew", "release", "capture")}
 
     def of(self, document: OpenApi) -> Examples:
         """Make the same of another document."""
@@ -71,15 +76,44 @@ class Examples:
         """Make a good request; where there is a `hole`, a path of names in the body, `raw` is written there."""
         operation = self._document.document["paths"][template][method.lower()]
         path = {
-            parameter["name"]: self._user_id if parameter["name"] == "user" else self._token_id
+            parameter["name"]: self._hold_for(template)
+            if parameter["name"] == "hold_id"
+            else self._named.get(parameter["name"], self._token_id)
             for parameter in operation.get("parameters", [])
             if parameter["in"] == "path"
         }
+        if template.endswith("/anonymise"):  # for ever: somebody else each time
+            path["user"] = self._new_id()
+        if template.endswith("/rotate"):  # once
+            made = self._api.post(f"/api/v1/admin/users/{self._user}/tokens", {}).body
+            path["token_id"] = str(made["details"]["id"])
+        self._confirmed = int(path.get("user", 0))
+        # A refund leaves something to refund; an event can be voided once.
+        self._event = self._charged(1) if template.endswith("/voids") else self._event_id
         schema = body_schema(operation)
         if schema is None:
             return Request(method, template, path)
         body = self._example(schema, hole)
         return Request(method, template, path, headers=JSON, body=json.dumps(body).replace(json.dumps(_HOLE), raw))
+
+    def _charged(self, credits_: int) -> int:
+        charged: int = self._api.charge(self._user, credits_=credits_).body["id"]
+        return charged
+
+    def _new_id(self) -> str:
+        return str(self._api.get(f"/api/v1/admin/users/{self._api.new_user()}").body["user"]["id"])
+
+    def _held(self) -> str:
+        asked = {"user": self._user, "amount": 1, "ttl_seconds": 86400, "idempotency_key": f"hold-{next(_numbers)}"}
+        placed: str = self._api.post("/api/v1/holds", asked).body["id"]
+        return placed
+
+    def _hold_for(self, template: str) -> str:
+        """Return a hold for this route: one of its own, and another once that is captured."""
+        verb = template.rpartition("/")[2]
+        if verb == "capture" and self._api.get(f"/api/v1/holds/{self._holds[verb]}").body["state"] != "open":
+            self._holds[verb] = self._held()
+        return self._holds.get(verb, self._holds["get"])
 
     def _example(self, schema: Schema, hole: tuple[str, ...]) -> Any:
         """Make the least object that the schema takes, with the hole in it."""
@@ -87,8 +121,10 @@ class Examples:
         if schema.get("type") == "array":
             return [self._example(schema["items"], hole[1:])]
         least = set(schema.get("required", ())) | ({"full_name"} if "effective" in schema["properties"] else set())
-        if {"quantity", "user"} <= schema["properties"].keys():
-            least |= {"quantity"}
+        if {"quantity", "action_type"} <= schema["properties"].keys():
+            least |= {"quantity", "action_type"}
+        if {"event_id", "amount"} <= schema["properties"].keys():
+            least |= {"amount"}
         if "idempotency_key" in schema["properties"]:
             least |= {"idempotency_key"}
         if hole[:1] in {("provider",), ("input_tokens",), ("output_tokens",)} or "_tokens" in "".join(hole[:1]):
@@ -103,6 +139,10 @@ class Examples:
     def _value(self, name: str, schema: Schema, hole: tuple[str, ...]) -> Any:
         if name == "user":
             return self._user
+        if name == "confirm":
+            return self._confirmed
+        if name == "event_id":
+            return self._event
         if name in _VALUES:
             return _VALUES[name]()
         return self._example(schema, ("", *hole)) if name == "events" else 0
@@ -119,6 +159,9 @@ _VALUES: dict[str, Callable[[], object]] = {
     "full_name": lambda: "Somebody",
     "name": lambda: "example",
     "scopes": lambda: ["reports:read"],
+    "amount": lambda: 1,
+    "kind": lambda: "promotion",
+    "reason": lambda: "as agreed",
 }
 
 

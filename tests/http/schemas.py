@@ -60,6 +60,10 @@ class OpenApi:
         assert found is not None, f"{method} {path} answers {status} and is not in the document"
         described = found[1]["responses"].get(str(status))
         assert described is not None, f"{method} {path} answers {status}, which the document does not say"
+        content_type = headers.get("content-type", "").partition(";")[0]
+        if content_type not in {"", "application/json"}:
+            assert content_type in described.get("content", {}), f"{method} {path} answers {content_type}"
+            return
         schema = described.get("content", {}).get("application/json", {}).get("schema")
         if schema is not None and schema != {}:
             faults = list(self.faults(schema, json.loads(content, parse_float=Decimal)))
@@ -101,6 +105,9 @@ class OpenApi:
     def _enum(self, wanted: list[object], value: object, at: str, _schema: Schema) -> Iterator[str]:
         if value not in wanted or isinstance(value, bool):
             yield f"{at} is not one of {wanted}"
+
+    def _const(self, wanted: object, value: object, at: str, schema: Schema) -> Iterator[str]:
+        yield from self._enum([wanted], value, at, schema)
 
     def _properties(self, wanted: Mapping[str, Schema], value: object, at: str, schema: Schema) -> Iterator[str]:
         if isinstance(value, dict):
@@ -146,6 +153,10 @@ class OpenApi:
     def _maximum(self, wanted: float, value: object, at: str, _schema: Schema) -> Iterator[str]:
         if isinstance(value, int | Decimal) and value > wanted:
             yield f"{at} is too great"
+
+    def _exclusiveminimum(self, wanted: float, value: object, at: str, _schema: Schema) -> Iterator[str]:
+        if isinstance(value, int | Decimal) and value <= wanted:
+            yield f"{at} is too small"
 
     def _pattern(self, wanted: str, value: object, at: str, _schema: Schema) -> Iterator[str]:
         if isinstance(value, str) and not re.search(wanted, value):

@@ -36,21 +36,44 @@ POLICIES: Mapping[tuple[str, str], str] = {
     ("POST", "/api/v1/usage"): Scope.USAGE_WRITE,
     ("POST", "/api/v1/usage/batch"): Scope.USAGE_WRITE,
     ("POST", "/api/v1/estimate"): ANYBODY,
+    ("POST", "/api/v1/holds"): Scope.USAGE_WRITE,
+    ("GET", "/api/v1/holds/{hold_id}"): Scope.USAGE_WRITE,
+    ("POST", "/api/v1/holds/{hold_id}/capture"): Scope.USAGE_WRITE,
+    ("POST", "/api/v1/holds/{hold_id}/release"): Scope.USAGE_WRITE,
+    ("POST", "/api/v1/holds/{hold_id}/renew"): Scope.USAGE_WRITE,
+    ("POST", "/api/v1/admin/grants"): Scope.GRANTS_WRITE,
+    ("POST", "/api/v1/admin/adjustments"): Scope.GRANTS_WRITE,
+    ("POST", "/api/v1/admin/refunds"): Scope.GRANTS_WRITE,
+    ("POST", "/api/v1/admin/voids"): Scope.ADMIN,
+    ("GET", "/api/v1/admin/users/{user}/lots"): Scope.BALANCE_READ,
+    ("GET", "/api/v1/admin/users/{user}/ledger"): Scope.BALANCE_READ,
+    ("GET", "/api/v1/admin/users/{user}/holds"): Scope.BALANCE_READ,
+    ("GET", "/api/v1/admin/users/{user}/events/{event_id}/explain"): Scope.REPORTS_READ,
     ("GET", "/api/v1/admin/credits/overview"): Scope.REPORTS_READ,
     ("GET", "/api/v1/admin/credits/users"): Scope.REPORTS_READ,
     ("GET", "/api/v1/admin/credits/user/{user}"): Scope.REPORTS_READ,
     ("GET", "/api/v1/admin/credits/top-consumers"): Scope.REPORTS_READ,
     ("GET", "/api/v1/admin/credits/daily-trend"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/credits/user/{user}/balance"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/reports"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/reports/{name}"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/checks"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/checks/{check}"): Scope.REPORTS_READ,
+    ("GET", "/api/v1/admin/users/{user}/statement"): Scope.REPORTS_READ,
     ("POST", "/api/v1/admin/users"): Scope.ADMIN,
     ("GET", "/api/v1/admin/users"): Scope.ADMIN,
     ("GET", "/api/v1/admin/users/{user}"): Scope.BALANCE_READ,
     ("PATCH", "/api/v1/admin/users/{user}"): Scope.ADMIN,
     ("POST", "/api/v1/admin/users/{user}/tokens"): Scope.ADMIN,
+    ("POST", "/api/v1/admin/users/{user}/anonymise"): Scope.ADMIN,
+    ("GET", "/api/v1/admin/audit"): Scope.ADMIN,
     ("GET", "/api/v1/admin/tokens"): Scope.ADMIN,
     ("POST", "/api/v1/admin/tokens"): Scope.ADMIN,
+    ("POST", "/api/v1/admin/tokens/{token_id}/rotate"): Scope.ADMIN,
     ("DELETE", "/api/v1/admin/tokens/{token_id}"): Scope.ADMIN,
     ("GET", "/api/v1/me/credits"): USERS,
     ("GET", "/api/v1/me/events"): USERS,
+    ("GET", "/api/v1/me/statement"): USERS,
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): PUBLIC,
@@ -240,7 +263,7 @@ def test_no_field_sets_what_a_route_does_not_list(api: Api) -> None:
     user = api.new_user()
     for field in ("credits_charged", "balance", "is_admin", "user_id", "created_at"):
         assert api.charge(user, None, 1, **{field: 0}).code == (422, "unprocessable")
-    for field in ("current_balance", "id", "version", "overdraft_limit"):
+    for field in ("current_balance", "id", "version", "anonymised_at"):
         assert api.patch(f"/api/v1/admin/users/{user}", {field: 10**6}).code == (422, "unprocessable")
     assert api.balance(user) == 100
 

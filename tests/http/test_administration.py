@@ -90,6 +90,7 @@ def test_a_raised_allowance_counts_from_the_next_period_or_at_once(api: Api) -> 
         ({"monthly_allowance": "40.5", "effective": "now"}, 40, 36),
     ]
     for change, allowance, balance in steps:
+        change |= {"idempotency_key": new_key()}
         told = api.patch(f"{USERS}/{email}", change).body["balance"]
         assert (int(told["monthly_allowance"]), int(told["current_balance"])) == (allowance, balance)
 

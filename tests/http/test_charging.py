@@ -18,7 +18,7 @@ URL = "/api/v1/usage"
 SONNET = {"action_type": "ai_chat_message", "model": "claude-3-5-sonnet", "input_tokens": 1000, "output_tokens": 500}
 RECEIPT = {
     "id", "outcome", "tracked", "credits_charged", "api_cost", "balance", "available", "overdrawn", "version",
-    "replayed", "created_at", "price",
+    "replayed", "voided", "created_at", "price",
 }  # fmt: skip
 
 

@@ -74,7 +74,14 @@ def test_no_input_is_an_error_of_ours_or_silently_accepted(
     assert len(tried) > 3
 
 
-CURSOR_ROUTES = ["/api/v1/admin/credits/users", "/api/v1/admin/users", "/api/v1/me/events"]
+CURSOR_ROUTES = [
+    "/api/v1/admin/credits/users",
+    "/api/v1/admin/users",
+    "/api/v1/admin/users/{user}/lots",
+    "/api/v1/admin/users/{user}/ledger",
+    "/api/v1/admin/users/{user}/holds",
+    "/api/v1/me/events",
+]
 CURSORS: Sequence[Any] = [
     [], {}, None, 7, "abc", ["1"] * 9, [1], [None], [[]], [{}], ["-1"], ["NaN"], ["1e9"], ["7" * 500], [str(2**63)],
     ["consumed", "NaN", "", "1"], ["consumed", "1E+99999", "", "1"], ["consumed", "1", "\0", "1"],
@@ -87,6 +94,7 @@ CURSORS: Sequence[Any] = [
 
 @pytest.mark.parametrize("path", CURSOR_ROUTES)
 def test_a_cursor_that_this_route_has_not_made_is_refused(api: Api, path: str) -> None:
+    path = path.format(user=api.new_user())
     made = [json.dumps(cursor).encode() for cursor in CURSORS]
     texts = [
         base64.urlsafe_b64encode(cursor).decode().rstrip("=") for cursor in [*made, b"[" * 740, b"\xff", b"{", b""]
@@ -99,12 +107,15 @@ def test_a_cursor_that_this_route_has_not_made_is_refused(api: Api, path: str) -
 
 def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
     user = api.new_user()
+    account = f"/api/v1/admin/users/{user}"
     api.charge(user)
     cursors = {
         ("/api/v1/admin/credits/users", "consumed"): api.get("/api/v1/admin/credits/users", limit=1),
         ("/api/v1/admin/credits/users", "email"): api.get("/api/v1/admin/credits/users", limit=1, sort_by="email"),
         ("/api/v1/admin/users", None): api.get("/api/v1/admin/users", limit=1),
         ("/api/v1/me/events", None): api.with_token(api.new_token(user)).get("/api/v1/me/events", limit=1),
+        (f"{account}/lots", None): api.get(f"{account}/lots", limit=1),
+        (f"{account}/ledger", None): api.get(f"{account}/ledger", limit=1),
     }
     for (path, sort_by), first in cursors.items():
         query = {} if sort_by is None else {"sort_by": sort_by}

@@ -85,7 +85,7 @@ def test_metrics_count_charges_and_name_nobody(api: Api) -> None:
     labels = {
         line.split("{")[1].split("=")[0] for line in text.splitlines() if "{" in line and not line.startswith("#")
     }
-    assert labels <= {"outcome", "status", "le"}
+    assert labels <= {"outcome", "status", "le", "check"}
 
 
 def test_the_documentation_is_there_and_describes_every_operation(api: Api) -> None:

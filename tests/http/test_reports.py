@@ -40,7 +40,8 @@ def somebody(api: Api) -> str:
 def test_overview_has_the_totals_of_the_window(api: Api, somebody: str) -> None:
     short, long = (api.get(f"{ROOT}/overview", days=days).body for days in (30, 40))
     assert short.keys() == {
-        "period_days", "total_events", "total_credits", "total_api_cost_dollars", "active_users", "by_action_type",
+        "period_days", "total_events", "total_credits", "refunded_credits", "net_credits", "total_api_cost_dollars",
+        "active_users", "by_action_type",
     }  # fmt: skip
     assert (short["period_days"], long["period_days"]) == (30, 40)
     assert api.get(f"{ROOT}/overview").body == short
@@ -85,7 +86,7 @@ def test_pages_of_users_have_each_user_once_and_in_order(api: Api, somebody: str
 
 def test_one_user_has_the_guides_keys_and_more(api: Api, somebody: str) -> None:
     body = api.get(f"{ROOT}/user/{somebody}").body
-    assert body.keys() == {"user", "balance", "recent_events", "by_action_type"}
+    assert body.keys() == {"user", "balance", "recent_events", "by_action_type", "open_holds"}
     assert body["user"].keys() >= {"email", "full_name", "demo_mode"}
     assert body["balance"].keys() >= {
         "current_balance", "current_month_consumed", "monthly_allowance", "total_consumed", "held", "available",

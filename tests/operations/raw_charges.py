@@ -39,11 +39,13 @@ class RawCharge:
     descriptions: str | None = None
     sessions: str | None = None
     metadatas: str | None = None
+    holds: int | None = None
 
 
 _ELEMENTS = {
     "user_ids": "bigint",
     "prices": "bigint",
+    "holds": "bigint",
     "occurred": "timestamptz",
     "enforced": "boolean",
     "backfills": "boolean",
@@ -66,6 +68,7 @@ def call(
     columns: str = ANSWER,
     at: datetime | None = None,
     skip_locked: bool = False,
+    settled: bool = False,
     priced_from: datetime | None = None,
     priced_until: datetime | None = None,
 ) -> str:
@@ -82,6 +85,7 @@ def call(
         f"priced_until => {_literal(priced_until)}",
         f"skip_locked => {_literal(skip_locked)}",
         *arrays,
+        f"settled => {_literal(settled)}",
     ]
     if at is None:
         return f"SELECT {columns} FROM charge_batch({', '.join(arguments)})"  # noqa: S608 - a test's own text

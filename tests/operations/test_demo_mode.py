@@ -12,7 +12,7 @@ import pytest
 from groat_server.core.outcomes import Outcome
 from groat_server.errors import Conflict
 from groat_server.operations.usage import charge
-from groat_server.operations.users import AllowanceChange, update_user
+from groat_server.operations.users import Terms, update_user
 from tests.operations.ledgers import ask, new_user, outcomes, use
 from tests.operations.psql import Psql, psql
 from tests.operations.raw_charges import RawCharge, call
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from groat_server.operations.ledger import Ledger
 
 RAISED = Decimal(150)
-RAISE = AllowanceChange(allowance=RAISED, grant_now=True, actor="test")
+RAISE = Terms(allowance=RAISED, grant_now=True, key="raise")
 EVENT = """
 INSERT INTO credit_usage_events (user_id, created_at, recorded_at, version, occurred_at_given, action_type,
     credits_charged, credits_per_dollar, multiplier, cost_source, balance_after, available_after, idempotency_key)
@@ -120,7 +120,7 @@ async def test_a_user_with_a_history_does_not_enter_demo_mode(ledger: Ledger) ->
     old = await new_user(ledger, created_at=datetime(2026, 1, 1, tzinfo=UTC))
     await charge(ledger, [use(users[0], "a"), use(users[1], "a", 0)])
     for user_id in (users[2], poor):
-        await update_user(ledger, user_id, allowance=RAISE)
+        await update_user(ledger, user_id, terms=RAISE)
     ask(ledger.database.address, "SELECT settle_account_at(NULL, %s)", [old])
     before = _tracks(ledger.database.address)
     for user_id in (*users, poor, old):
@@ -133,7 +133,7 @@ async def test_a_user_with_a_history_does_not_enter_demo_mode(ledger: Ledger) ->
 @pytest.mark.anyio
 async def test_a_demo_user_has_no_allowance_to_change(ledger: Ledger) -> None:
     with pytest.raises(Conflict) as refusal:
-        await update_user(ledger, await new_user(ledger, demo_mode=True), allowance=RAISE)
+        await update_user(ledger, await new_user(ledger, demo_mode=True), terms=RAISE)
     assert refusal.value.problem_code == "demo_mode"
 
 

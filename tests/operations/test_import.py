@@ -23,9 +23,9 @@ from groat_server.core.import_rows import Claimed
 from groat_server.errors import Conflict, GroatError, NotFound, Unprocessable
 from groat_server.operations.imports import ImportProgress, import_file
 from groat_server.operations.rejects import Reject, RejectsFile
-from groat_server.operations.usage import BATCH_MAX
+from groat_server.operations.usage import BATCH_MAX, charge
 from groat_server.sql import Statement
-from tests.operations.ledgers import ask, new_user
+from tests.operations.ledgers import ask, new_user, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -219,6 +219,24 @@ async def test_rows_without_keys_are_charged_once_too(ledger: Ledger, ledger_add
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     keys = ask(ledger_address, "SELECT idempotency_key FROM credit_usage_events ORDER BY id")
     assert keys == [(f"import-{digest}-{number}",) for number in (2, 3, 4)]
+
+
+async def test_a_settled_history_is_reported_in_full_and_moves_no_balance(
+    ledger: Ledger, ledger_address: Address, tmp_path: Path
+) -> None:
+    """Taken out: the adjustment of settle_charges; the allocation of what was charged before, in charge_batch."""
+    user = await new_user(ledger)
+    ((email,),) = ask(ledger_address, "SELECT email FROM users")
+    await charge(ledger, [use(user, "before", 30)])
+    history = [line(number, email=email) for number in range(2 * BATCH_MAX)]
+    report = await import_file(ledger, write_csv(tmp_path / "log.csv", history), settled=True)
+    assert (report.recorded, report.credits) == (2 * BATCH_MAX, 9 * BATCH_MAX)
+    balances = "SELECT current_balance, total_consumed, current_month_consumed FROM user_credit_balances"
+    assert ask(ledger_address, balances) == [(70, 30 + report.credits, 30 + report.credits)]
+    adjustments = "SELECT count(*), sum(amount) FROM credit_ledger_entries WHERE kind = 'adjustment'"
+    assert ask(ledger_address, adjustments) == [(2, report.credits)]
+    allowance = "SELECT remaining FROM credit_lots WHERE kind = 'allowance'"
+    assert ask(ledger_address, allowance) == [(70,)]
 
 
 async def test_until_now_moves_the_last_event_to_now_and_keeps_the_distances(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from calendar import monthrange
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
@@ -22,50 +24,63 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from groat_server.operations.checks import run_checks
 from groat_server.operations.ledger import open_ledger
-from groat_server.operations.usage import charge
-from tests.model import ModelLedger, ModelUsage, ModelUser
-from tests.operations.ledgers import connect, new_user, rows, use
+from tests.auditor import faults
+from tests.model import ModelUsage
+from tests.operations.ledgers import connect, rows
+from tests.operations.twins import UNKNOWN_ID, Asked, Twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from groat_server.core.usage import Usage
     from groat_server.database import Address
-    from groat_server.operations.ledger import Ledger
-    from groat_server.operations.usage import Receipt
+    from tests.model import Account, ModelUser
 
 ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe")
-UNKNOWN_USER = 10**9
+USERS_MAX = 3
+PENDING = {"balance_chain"}
+TICK = timedelta(microseconds=1)
 
 amounts = st.sampled_from([Decimal(text) for text in ("0", "0.00000000001", "0.7", "3", "10", "10.5", "60")])
+some = st.sampled_from([Decimal(text) for text in ("0.00000000001", "0.7", "3", "10", "10.5", "60")])
 allowances = st.sampled_from([Decimal(text) for text in ("0", "10", "30.25", "100")])
-keys = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+people = st.integers(0, USERS_MAX - 1)
+# Mostly a key that nobody used; else one of a few, whatever they were used for.
+keys = st.sampled_from([None, None, None, None, None, "a", "b", "c", "d"])
+# Which hold or event of those that there are, by place; most often the last.
+places = st.sampled_from([-1, -1, -1, 0, 1, 2, 3, 100])
 # Kinds of charges: by unit, at a cost that the caller states, and of a model that nobody knows.
 kinds = st.sampled_from(["unit", "unit", "unit", "caller", "unknown"])
-requests = st.tuples(st.integers(0, 5), keys, amounts, kinds, st.booleans())
+requests = st.tuples(st.integers(0, USERS_MAX), keys, amounts, kinds, st.booleans(), st.none() | st.none() | places)
+# Instants: so many days from now, or so many microseconds from one at which somebody's balance changes by itself.
+instants = st.tuples(st.floats(-1, 75), st.none()) | st.tuples(st.integers(-1, 1), st.integers(0, 7))
+lives = st.sampled_from([timedelta(seconds=seconds) for seconds in (1, 900, 86_400)])
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Each step is taken by the ledger and by the model; every answer and every balance must be equal."""
+    """Each step is taken by the ledger and by the model; every answer and every row must be equal."""
 
-    ledger: ClassVar[Ledger]
     connection: ClassVar[psycopg.Connection[tuple[Any, ...]]]
-    run: ClassVar[Callable[..., Any]]
+    check: ClassVar[Callable[[], list[str]]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = ModelLedger()
-        self.ids: list[int] = []
-        self.requested: list[tuple[Usage, ModelUsage]] = []
-        self.at = datetime.now(UTC) + timedelta(minutes=1)
+        forget(self.connection)
+        self.twins = Twins(self.connection)
+        self.asked: list[Asked | ModelUsage] = []
+        self.numbers = count()
+        self.now = datetime.now(UTC) + timedelta(minutes=1)
+        self.set_back = timedelta(0)
+
+    # --- who there is, and when ---------------------------------------------------------------------------------------
 
     @initialize(allowance=allowances)
     def begin(self, allowance: Decimal) -> None:
         """Make somebody to charge."""
-        self._new_user(self.at - timedelta(days=20), "UTC", allowance, demo_mode=False)
+        self.twins.add_user(self.now - timedelta(days=20), "UTC", allowance)
 
-    @precondition(lambda self: len(self.ids) < 5)
+    @precondition(lambda self: len(self.twins.ids) < USERS_MAX)
     @rule(
         months_ago=st.integers(0, 26),
         day=st.integers(28, 31),
@@ -76,179 +91,278 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def add_user(self, months_ago: int, day: int, time: Any, zone: str, allowance: Decimal, *, demo_mode: bool) -> None:
         """Let somebody join, now or long ago, at the end of a month."""
-        year, month = divmod(self.at.year * 12 + self.at.month - 2 - months_ago, 12)
+        year, month = divmod(self.now.year * 12 + self.now.month - 2 - months_ago, 12)
         date = datetime(year, month + 1, min(day, monthrange(year, month + 1)[1]), tzinfo=UTC)
         joined = datetime.combine(date, time.replace(tzinfo=UTC, fold=0))
-        self._new_user(joined, zone, allowance, demo_mode=demo_mode)
-
-    @rule(batch=st.lists(requests, min_size=1, max_size=6))
-    def charge(self, batch: list[tuple[int, str, Decimal, str, bool]]) -> None:
-        """Charge a batch, often with keys that were used, in it or before it."""
-        self._charge([self._usage(*request) for request in batch])
-
-    @precondition(lambda self: self.requested)
-    @rule(choice=st.integers(0, 1000), other_credits=st.none() | amounts)
-    def repeat(self, choice: int, other_credits: Decimal | None) -> None:
-        """Send an old charge again, perhaps with other content."""
-        usage, modelled = self.requested[choice % len(self.requested)]
-        if other_credits is not None:
-            usage = replace(usage, action_type="unit", model=None, api_cost=None, quantity=other_credits)
-            modelled = replace(modelled, credits=other_credits, content=("unit", other_credits), refusal=None)
-        self._charge([(usage, modelled)])
+        self.twins.add_user(joined, zone, allowance, demo_mode=demo_mode)
 
     @rule(days=st.floats(0, 75))
     def pass_time(self, days: float) -> None:
         """Let nothing happen for a while."""
-        self.at += timedelta(days=days)
+        self.now += timedelta(days=days)
 
-    @rule(who=st.integers(0, 5), ticks=st.integers(-1, 1))
-    def pass_time_to_a_boundary(self, who: int, ticks: int) -> None:
-        """Go to the very microsecond of somebody's reset, or one before or after."""
-        account = self.model.users[self._id(who)].account
+    @rule(who=people, which=st.integers(0, 7), ticks=st.integers(-1, 1))
+    def pass_time_to_a_boundary(self, who: int, which: int, ticks: int) -> None:
+        """Go to the very microsecond of a reset, a start, an expiry or the end of a hold, or one before or after."""
+        account = self._user(who).account
         if account is not None:
-            self.at = max(self.at, account.next_reset_at + timedelta(microseconds=ticks))
+            ahead = [instant for instant in _boundaries(account) if instant > self.now] or [account.next_reset_at]
+            self.now = max(self.now, ahead[which % len(ahead)] + ticks * TICK)
+
+    @rule(minutes=st.floats(0, 30))
+    def clock_is_set_back(self, minutes: float) -> None:
+        """Let the next verb's clock be late: nothing is booked before what was."""
+        self.set_back = timedelta(minutes=minutes)
 
     @rule()
     def sweep(self) -> None:
         """Let the sweep come by."""
-        while rows(self.connection, "SELECT sweep_due_at(%s, 3)", [self.at]) == [(3,)]:
-            pass
-        self.model.sweep(self.at)
+        self.twins.sweep(self.now)
 
-    @rule(who=st.integers(0, 5))
+    @rule(who=people)
     def settle(self, who: int) -> None:
         """Look at a balance."""
-        user_id = self._id(who)
-        settled = rows(self.connection, "SELECT settle_account_at(%s, %s)", [self.at, user_id])
-        assert settled == [(self.model.settle(user_id, self.at),)]
+        self.twins.settle(self._id(who), self._at())
 
-    @rule(who=st.integers(0, 5), allowance=allowances, now=st.booleans())
-    def set_allowance(self, who: int, allowance: Decimal, *, now: bool) -> None:
-        """Change an allowance, at once or from the next period on."""
-        user_id = self._id(who)
-        statement = "SELECT set_allowance_at(%s, %s, %s, %s, 'the model')"
-        changed = rows(self.connection, statement, [self.at, user_id, allowance, now])
-        assert changed == [(self.model.set_allowance(user_id, allowance, self.at, now=now),)]
-
-    @rule(who=st.integers(0, 5), zone=st.sampled_from(ZONES))
+    @rule(who=people, zone=st.sampled_from(ZONES))
     def move_to(self, who: int, zone: str) -> None:
         """Move somebody; the present period stays as it is."""
-        user_id = self._id(who)
-        rows(self.connection, "UPDATE users SET time_zone = %s WHERE id = %s", [zone, user_id])
-        self.model.users[user_id].zone = zone
+        rows(self.connection, "UPDATE users SET time_zone = %s WHERE id = %s", [zone, self._id(who)])
+        self._user(who).zone = zone
 
-    @rule(who=st.integers(0, 5))
+    @rule(who=people)
     def enter_demo_mode(self, who: int) -> None:
         """Switch demo mode on, with raw SQL: refused to whoever has a history."""
-        user_id = self._id(who)
-        user = self.model.users[user_id]
+        user = self._user(who)
         statement = "UPDATE users SET demo_mode = true WHERE id = %s"
         if user.has_history():
             with pytest.raises(psycopg.Error) as refusal:
-                rows(self.connection, statement, [user_id])
+                rows(self.connection, statement, [self._id(who)])
             assert refusal.value.sqlstate == "GR001"
         else:
-            rows(self.connection, statement, [user_id])
+            rows(self.connection, statement, [self._id(who)])
             user.close()
 
-    @rule(who=st.integers(0, 5))
+    @rule(who=people)
     def leave_demo_mode(self, who: int) -> None:
         """Switch demo mode off; the balance opens by the database's own clock."""
-        user_id = self._id(who)
-        user = self.model.users[user_id]
+        user_id, user = self._id(who), self._user(who)
         ((before,),) = rows(self.connection, "SELECT clock_timestamp()")
         rows(self.connection, "UPDATE users SET demo_mode = false WHERE id = %s", [user_id])
         if user.account is None:
             ((opened, after),) = rows(
                 self.connection,
-                "SELECT recorded_at, clock_timestamp() FROM credit_ledger_entries WHERE user_id = %(user_id)s"
-                " UNION ALL SELECT last_recorded_at, clock_timestamp() FROM user_credit_balances"
-                " WHERE user_id = %(user_id)s LIMIT 1",
-                {"user_id": user_id},
+                "SELECT last_recorded_at, clock_timestamp() FROM user_credit_balances WHERE user_id = %s",
+                [user_id],
             )
             assert before <= opened <= after
             user.open(opened)
 
+    # --- verbs --------------------------------------------------------------------------------------------------------
+
+    @rule(batch=st.lists(requests, min_size=1, max_size=6))
+    def charge(self, batch: list[tuple[int, str | None, Decimal, str, bool, int | None]]) -> None:
+        """Charge a batch, often with keys that were used, in it or before it, and with holds to capture."""
+        self._charge(
+            [
+                self._usage(who, key, credits_, kind, enforce=enforce, hold=hold)
+                for who, key, credits_, kind, enforce, hold in batch
+            ]
+        )
+
+    @rule(batch=st.lists(st.tuples(people, keys, amounts), min_size=1, max_size=4))
+    def charge_settled(self, batch: list[tuple[int, str | None, Decimal]]) -> None:
+        """Charge what was paid for elsewhere."""
+        usages = [self._usage(*request) for request in batch]
+        self._charge(usages, settled=True)
+
+    @rule(
+        who=people,
+        key=keys,
+        kind=st.sampled_from(["purchase", "promotion"]),
+        amount=some,
+        priority=st.sampled_from([None, None, 0, 10, 100]),
+        cost_basis=st.sampled_from([None, Decimal(0), Decimal("0.05")]),
+        starts=st.none() | st.none() | instants,
+        expires=st.none() | instants,
+    )
+    def grant(self, who: int, key: str | None, *, starts: Any, expires: Any, **details: Any) -> None:
+        """Give credits, now or from a later instant on, for ever or not."""
+        details |= {"starts_at": self._instant(who, starts), "expires_at": self._instant(who, expires)}
+        self._do("grant", who, key, details)
+
+    @rule(who=people, key=keys, amount=some, sign=st.sampled_from([1, -1]), expires=st.none() | st.none() | instants)
+    def adjust(self, who: int, key: str | None, *, amount: Decimal, sign: int, expires: Any) -> None:
+        """Correct a balance by hand."""
+        self._do("adjust", who, key, {"amount": sign * amount, "expires_at": self._instant(who, expires)})
+
+    @rule(who=people, key=keys, place=places, amount=st.none() | some)
+    def refund(self, who: int, key: str | None, *, place: int, amount: Decimal | None) -> None:
+        """Give back a part of a charge, or what is left of it."""
+        self._do("refund", who, key, {"event_key": self._event(who, place), "amount": amount})
+
+    @rule(who=people, key=keys, place=places)
+    def void(self, who: int, key: str | None, *, place: int) -> None:
+        """Take out a charge."""
+        self._do("void", who, key, {"event_key": self._event(who, place)})
+
+    @rule(who=people, key=keys, amount=amounts, ttl=lives)
+    def place_hold(self, who: int, key: str | None, **details: Any) -> None:
+        """Set credits aside."""
+        self._do("place_hold", who, key, details)
+
+    @rule(who=people, place=places, ttl=lives)
+    def renew_hold(self, who: int, *, place: int, ttl: timedelta) -> None:
+        """Let a hold live longer."""
+        self._do("renew_hold", who, None, {"hold_key": self._hold(who, place), "ttl": ttl})
+
+    @rule(who=people, place=places)
+    def release_hold(self, who: int, *, place: int) -> None:
+        """Let a hold go."""
+        self._do("release_hold", who, None, {"hold_key": self._hold(who, place)})
+
+    @rule(
+        who=people,
+        key=keys,
+        allowance=st.none() | allowances,
+        now=st.booleans(),
+        overdraft=st.none() | st.none() | allowances,
+        rollover_cap=st.none() | st.none() | allowances,
+    )
+    def set_terms(self, who: int, key: str | None, **details: Any) -> None:
+        """Change an allowance, at once or from the next period on, and what else can be agreed."""
+        self._do("set_terms", who, key, details)
+
+    @precondition(lambda self: self.asked)
+    @rule(choice=st.integers(0, 1000), other=st.none() | st.none() | some, key_of=st.none() | st.integers(0, 1000))
+    def repeat(self, choice: int, other: Decimal | None, key_of: int | None) -> None:
+        """Ask again what was asked before, perhaps with other content, perhaps under the key of something else."""
+        asked = self.asked[choice % len(self.asked)]
+        key = asked.key if key_of is None else self.asked[key_of % len(self.asked)].key
+        if isinstance(asked, ModelUsage):
+            usage = replace(asked, key=str(key))
+            if other is not None:
+                usage = replace(usage, credits=other, content=("unit", other), refusal=None)
+            self._charge([usage])
+        else:
+            is_changed = other is not None and "amount" in asked.details
+            details = {**asked.details, "amount": other} if is_changed else asked.details
+            self.twins.do(replace(asked, key=key, details=details), self._at())
+
+    # --- what must be true --------------------------------------------------------------------------------------------
+
     @invariant()
-    def every_balance_is_the_models(self) -> None:
+    def the_books_are_the_models(self) -> None:
         """Whatever the last step was."""
-        if not self.ids:
-            return
-        found = rows(
-            self.connection,
-            "SELECT user_id, current_balance, monthly_allowance, current_month_consumed, total_consumed, period_start,"
-            " next_reset_at, next_boundary_at, version, last_recorded_at FROM user_credit_balances"
-            " WHERE user_id = ANY (%s) ORDER BY user_id",
-            [self.ids],
-        )
-        assert found == [
-            (user_id, account.balance, account.allowance, account.month, account.total, account.period_start,
-             account.next_reset_at, account.next_reset_at, account.version, account.last_booking)
-            for user_id, account in ((user_id, self.model.users[user_id].account) for user_id in self.ids)
-            if account is not None
-        ]  # fmt: skip
+        self.twins.compare_books(self.now)
 
-    @invariant()
-    def every_entry_is_the_models(self) -> None:
-        """Kind, amount and instant of each, in order."""
-        found = rows(
-            self.connection,
-            "SELECT user_id, kind, amount, recorded_at FROM credit_ledger_entries WHERE user_id = ANY (%s)"
-            " ORDER BY user_id, version",
-            [self.ids],
-        )
-        assert found == [
-            (user_id, *entry)
-            for user_id in self.ids
-            if (account := self.model.users[user_id].account) is not None
-            for entry in account.entries
-        ]
+    def teardown(self) -> None:
+        """At the end of a course of events: which lot paid for what, and what the auditor and the checks say."""
+        if sys.exc_info()[0] is None:
+            self.twins.compare_draws(self.now)
+            assert list(faults(self.connection)) == []
+            assert type(self).check() == []
 
-    def _new_user(self, joined: datetime, zone: str, allowance: Decimal, *, demo_mode: bool) -> None:
-        made = new_user(self.ledger, str(allowance), demo_mode=demo_mode, time_zone=zone, created_at=joined)
-        user_id = self.run(made)
-        self.ids.append(user_id)
-        user = self.model.users[user_id] = ModelUser(joined, zone, allowance)
-        if not demo_mode:
-            user.open(joined)
+    # --- how it is asked ----------------------------------------------------------------------------------------------
 
     def _id(self, who: int) -> int:
-        return self.ids[who % len(self.ids)]
+        return self.twins.ids[who % len(self.twins.ids)]
 
-    def _usage(self, who: int, key: str, credits_: Decimal, kind: str, enforce: bool) -> tuple[Usage, ModelUsage]:  # noqa: FBT001
-        user_id = self.ids[who] if who < len(self.ids) else UNKNOWN_USER
-        modelled = ModelUsage(user_id=user_id, key=key, credits=credits_, content=(kind, credits_), enforce=enforce)
-        usage = use(user_id, key, credits_, enforce=enforce)
-        match kind:
-            case "caller":
-                return replace(usage, action_type="chat", quantity=None, api_cost=credits_ / 10), modelled
-            case "unknown":
-                unknown = replace(usage, action_type="chat", quantity=credits_, model="no-such-model")
-                return unknown, replace(modelled, credits=None, refusal="unknown_model")
-        return usage, modelled
+    def _user(self, who: int) -> ModelUser:
+        return self.twins.model.users[self._id(who)]
 
-    def _charge(self, batch: list[tuple[Usage, ModelUsage]]) -> None:
-        receipts: list[Receipt] = self.run(charge(self.ledger, [usage for usage, _ in batch], at=self.at))
-        answers = self.model.charge([modelled for _, modelled in batch], self.at)
-        for receipt, answer in zip(receipts, answers, strict=True):
-            row = receipt.row
-            assert row is not None
-            assert (receipt.outcome, row.credits_charged, row.balance, row.available, row.version) == (
-                answer.outcome,
-                answer.credits,
-                answer.balance,
-                answer.balance,
-                answer.version,
-            )
-        self.requested += batch
+    def _at(self) -> datetime:
+        at, self.set_back = self.now - self.set_back, timedelta(0)
+        return at
+
+    def _key(self, key: str | None) -> str:
+        return key or f"key {next(self.numbers)}"
+
+    def _instant(self, who: int, wanted: tuple[float, int | None] | None) -> datetime | None:
+        if wanted is None:
+            return None
+        number, which = wanted
+        account = self._user(who).account
+        if which is None or account is None:
+            return self.now + timedelta(days=number)
+        boundaries = _boundaries(account)
+        return boundaries[which % len(boundaries)] + int(number) * TICK
+
+    def _event(self, who: int, place: int) -> str:
+        account = self._user(who).account
+        return _chosen(list(account.events) if account else [], place)
+
+    def _hold(self, who: int, place: int) -> str:
+        account = self._user(who).account
+        return _chosen(list(account.holds) if account else [], place)
+
+    def _usage(
+        self,
+        who: int,
+        key: str | None,
+        credits_: Decimal,
+        kind: str = "unit",
+        *,
+        enforce: bool = False,
+        hold: int | None = None,
+    ) -> ModelUsage:
+        is_known = who < len(self.twins.ids)
+        return ModelUsage(
+            user_id=self._id(who) if is_known else UNKNOWN_ID,
+            key=self._key(key),
+            credits=None if kind == "unknown" else credits_,
+            content=(kind, credits_),
+            enforce=enforce,
+            refusal="unknown_model" if kind == "unknown" else None,
+            hold=None if hold is None else self._hold(who, hold),
+        )
+
+    def _charge(self, batch: list[ModelUsage], *, settled: bool = False) -> None:
+        self.twins.charge(batch, self._at(), settled=settled)
+        self.asked += batch
+
+    def _do(self, verb: str, who: int, key: str | None, details: dict[str, Any]) -> None:
+        needs_no_key = verb in {"renew_hold", "release_hold"}
+        asked = Asked(verb=verb, user_id=self._id(who), key=None if needs_no_key else self._key(key), details=details)
+        self.twins.do(asked, self._at())
+        if not needs_no_key:
+            self.asked.append(asked)
+
+
+def _boundaries(account: Account) -> list[datetime]:
+    """List the instants at which something of an account changes by itself, the next reset among them."""
+    lots = [at for lot in account.lots.lots for at in (lot.starts_at, lot.expires_at) if at is not None]
+    return sorted({account.next_reset_at, *lots, *(hold.expires_at for hold in account.holds.values())})
+
+
+def _chosen(keys: list[str], place: int) -> str:
+    return keys[place] if -len(keys) <= place < len(keys) else "nobody's"
+
+
+def forget(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Empty the ledger, past all triggers, so that each course of events begins with nothing."""
+    tables = rows(
+        connection,
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema()"
+        " AND column_name = 'user_id' AND table_name IN (SELECT tablename FROM pg_tables)",
+    )
+    statements = "; ".join(f"DELETE FROM {table}" for (table,) in tables)  # noqa: S608 - of our own tables
+    with connection.transaction():
+        rows(connection, "SET LOCAL session_replication_role = replica")
+        connection.execute(f"{statements}; DELETE FROM users".encode())  # noqa: S608 - the same
 
 
 @pytest.mark.timeout(900)
 def test_the_ledger_does_what_the_model_does(ledger_address: Address) -> None:
     opened = open_ledger(ledger_address, provider_durability=True)
     with asyncio.Runner() as runner, connect(ledger_address) as connection:
-        LedgerMachine.ledger = runner.run(opened.__aenter__())
-        LedgerMachine.connection, LedgerMachine.run = connection, runner.run
+        ledger = runner.run(opened.__aenter__())
+
+        def check() -> list[str]:
+            results = runner.run(run_checks(ledger))
+            return [f"{check.name}: {check.findings}" for check in results if check.verdict == "fail" and check.name not in PENDING]
+
+        LedgerMachine.connection, LedgerMachine.check = connection, check
         try:
             run_state_machine_as_test(LedgerMachine, settings=settings())
         finally:

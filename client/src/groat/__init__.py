@@ -15,13 +15,15 @@
 What is exported here is the whole public interface; every other module is private.
 """
 
-from ._answers import Balance, Estimate, Price, Receipt, Refusal
+from ._answers import Balance, Booking, Estimate, Price, Receipt, Refusal
 from ._client import AsyncGroat, Groat
 from ._errors import (
     APIError,
     Busy,
     Forbidden,
     GroatError,
+    HoldClosed,
+    HoldExhausted,
     IdempotencyConflict,
     InsufficientCredits,
     InvalidRequest,
@@ -30,19 +32,26 @@ from ._errors import (
     Unauthorized,
     UnknownUser,
 )
+from ._holds import AsyncHold, Hold
 from ._requests import ExternalId, Usage
+from ._tokens import TokenCounts, tokens_of
 from ._version import __version__
 
 __all__ = [
     "APIError",
     "AsyncGroat",
+    "AsyncHold",
     "Balance",
+    "Booking",
     "Busy",
     "Estimate",
     "ExternalId",
     "Forbidden",
     "Groat",
     "GroatError",
+    "Hold",
+    "HoldClosed",
+    "HoldExhausted",
     "IdempotencyConflict",
     "InsufficientCredits",
     "InvalidRequest",
@@ -51,8 +60,10 @@ __all__ = [
     "Price",
     "Receipt",
     "Refusal",
+    "TokenCounts",
     "Unauthorized",
     "UnknownUser",
     "Usage",
     "__version__",
+    "tokens_of",
 ]

@@ -53,6 +53,9 @@ class Receipt:
     demo mode is not tracked: then `tracked` is False, `reason` says why, and there is a price but no
     `id`, `balance`, `available`, `version` or `created_at`. `api_cost` is in USD, and None for an
     action whose price is in credits.
+
+    The charge that captures a hold has its `hold_id`; `exceeded_hold` marks one of more than was held,
+    `late_capture` one after the hold's end.
     """
 
     outcome: str
@@ -70,11 +73,15 @@ class Receipt:
     voided: bool = False
     created_at: datetime | None = None
     price: Price | None = None
+    hold_id: str | None = None
+    exceeded_hold: bool = False
+    late_capture: bool = False
 
     @classmethod
     def read(cls, members: Members, idempotency_key: str) -> Receipt:
         """Read the answer to one charge; the key is the request's."""
         outcome = members.text("outcome")
+        hold = members.optional_object("hold")
         return cls(
             outcome=outcome,
             credits_charged=members.amount("credits_charged"),
@@ -91,6 +98,36 @@ class Receipt:
             voided=members.flag("voided", default=False),
             created_at=members.optional_instant("created_at"),
             price=_price(members),
+            hold_id=None if hold is None else hold.text("id"),
+            exceeded_hold=hold is not None and hold.flag("exceeded_hold", default=False),
+            late_capture=hold is not None and hold.flag("late_capture", default=False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedHold:
+    """A hold as the service has it, or what it says of a user in demo mode: then there is no `id`."""
+
+    id: str | None
+    tracked: bool
+    reason: str | None
+    amount: Decimal | None
+    available: Decimal | None
+    expires_at: datetime | None
+    replayed: bool
+
+    @classmethod
+    def read(cls, members: Members) -> PlacedHold:
+        """Read the answer to a hold that was placed or renewed."""
+        tracked = members.flag("tracked", default=True)
+        return cls(
+            id=members.text("id") if tracked else None,
+            tracked=tracked,
+            reason=members.optional_text("reason"),
+            amount=members.amount("amount") if tracked else members.optional_amount("amount"),
+            available=members.optional_amount("available"),
+            expires_at=members.optional_instant("expires_at"),
+            replayed=members.flag("replayed", default=False),
         )
 
 
@@ -170,6 +207,46 @@ class Balance:
             total_consumed=inner.amount("total_consumed"),
             next_reset_at=inner.optional_instant("next_reset_at"),
             version=inner.optional_integer("version"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A grant, an adjustment, a refund or a void: `amount` credits, and the balance after them.
+
+    `replayed` marks the answer to a key that was used before. Credits that came in have a `lot_id`; those of a grant
+    that is `scheduled` come at `starts_at`. A refund or a void has the `event_id` of its charge.
+    """
+
+    outcome: str
+    amount: Decimal
+    balance: Decimal
+    available: Decimal
+    idempotency_key: str
+    version: int | None
+    replayed: bool
+    recorded_at: datetime | None
+    lot_id: int | None
+    event_id: int | None
+    starts_at: datetime | None
+    expires_at: datetime | None
+
+    @classmethod
+    def read(cls, members: Members, idempotency_key: str) -> Booking:
+        """Read the answer to any of the four; the key is the request's."""
+        return cls(
+            outcome=members.text("outcome"),
+            amount=members.amount("amount"),
+            balance=members.amount("balance"),
+            available=members.amount("available"),
+            idempotency_key=idempotency_key,
+            version=members.optional_integer("version"),
+            replayed=members.flag("replayed", default=False),
+            recorded_at=members.optional_instant("recorded_at"),
+            lot_id=members.optional_integer("lot_id"),
+            event_id=members.optional_integer("event_id"),
+            starts_at=members.optional_instant("starts_at"),
+            expires_at=members.optional_instant("expires_at"),
         )
 
 

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from . import _requests
 from ._address import Address
 from ._attempts import Attempts, Done, Wait
-from ._requests import Measures, Usage, new_key
+from ._holds import AsyncHold, Hold
+from ._requests import HoldTerms, Measures, Remarks, Usage, new_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
-    from decimal import Decimal
+    from datetime import datetime, timedelta
 
     import httpx2
 
-    from ._answers import Balance, Estimate, Receipt, Refusal
-    from ._requests import Request, User
+    from ._answers import Balance, Booking, Estimate, Receipt, Refusal
+    from ._requests import Amount, GrantKind, Request, User
+    from ._settling import OnError
 
 T = TypeVar("T")
 
@@ -75,9 +76,9 @@ class Groat:
         cache_read_tokens: int = 0,
         cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
-        quantity: Decimal | int | str | None = None,
+        quantity: Amount | None = None,
         provider: str | None = None,
-        api_cost: Decimal | int | str | None = None,
+        api_cost: Amount | None = None,
         description: str | None = None,
         occurred_at: datetime | None = None,
         session_id: str | None = None,
@@ -141,9 +142,9 @@ class Groat:
         cache_read_tokens: int = 0,
         cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
-        quantity: Decimal | int | str | None = None,
+        quantity: Amount | None = None,
         provider: str | None = None,
-        api_cost: Decimal | int | str | None = None,
+        api_cost: Amount | None = None,
         occurred_at: datetime | None = None,
     ) -> Estimate:
         """Price a use without charging anyone; `user` matters only where prices differ by user.
@@ -165,6 +166,56 @@ class Groat:
         )
         return self._call(_requests.estimate(user, measures))
 
+    def hold(
+        self,
+        user: User,
+        *,
+        action: str,
+        model: str | None = None,
+        input_tokens: int = 0,
+        max_output_tokens: int | None = None,
+        quantity: Amount | None = None,
+        provider: str | None = None,
+        amount: Amount | None = None,
+        ttl: timedelta | int | None = None,
+        description: str | None = None,
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        on_error: OnError = "capture",
+        idempotency_key: str | None = None,
+    ) -> Hold:
+        """Set credits aside for a use while a `with` block runs, and charge what it really took.
+
+            with meter.hold(user, action="chat", model=model, input_tokens=900, max_output_tokens=500) as hold:
+                answer = ...
+                hold.capture(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
+
+        What is set aside is `amount` in credits, or else the most that the use can cost. If that is more than what
+        is available, InsufficientCredits is raised and the block does not run.
+
+        A block that ends without a capture is settled by what it saw (`Hold.saw`, `Hold.stream`): that is captured,
+        with `"estimated": true` in the metadata. If nothing was seen the hold is released. After an exception,
+        GeneratorExit and KeyboardInterrupt among them, the metadata say `"interrupted": true` too; with
+        `on_error="release"` nothing is charged then. The exception goes on in any case: where settling fails, it gets
+        a note and the log of the name `groat` a warning. A hold that nobody settles ends by itself after `ttl`
+        (seconds, or a timedelta; by default 15 minutes).
+
+        The same `idempotency_key` again, after a crash, takes up the hold that is still open, so a use is charged
+        once however often the block is begun. Where it was charged before, HoldClosed is raised.
+        """
+        terms = HoldTerms(
+            user=user,
+            measures=Measures(
+                action=action, model=model, input_tokens=input_tokens, quantity=quantity, provider=provider
+            ),
+            max_output_tokens=max_output_tokens,
+            amount=amount,
+            ttl=ttl,
+            remarks=Remarks(description, session_id, metadata),
+            idempotency_key=new_key() if idempotency_key is None else idempotency_key,
+        )
+        return Hold(self._call, terms, on_error)
+
     def balance(self, user: int | str | None = None) -> Balance:
         """Read the credits of a user, or of the user whom the API key belongs to if none is named.
 
@@ -173,8 +224,82 @@ class Groat:
         """
         return self._call(_requests.balance(user))
 
-    def _call(self, request: Request[T]) -> T:
-        attempts = Attempts(request, self._retries)
+    def grant(
+        self,
+        user: User,
+        amount: Amount,
+        *,
+        kind: GrantKind,
+        priority: int | None = None,
+        cost_basis: Amount | None = None,
+        starts_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Give a user credits, once for each key: a "purchase" or a "promotion".
+
+        They come at `starts_at` (now) and go at `expires_at` (never). Lots of lower `priority` are spent sooner, so
+        promotions go before purchases unless it says otherwise. `cost_basis` are the USD that were paid for each
+        credit. Takes the scope `grants:write`. Raises as `charge` does.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._call(
+            _requests.grant(
+                user,
+                key,
+                kind=kind,
+                amount=amount,
+                priority=priority,
+                cost_basis=cost_basis,
+                starts_at=starts_at,
+                expires_at=expires_at,
+                reason=reason,
+            )
+        )
+
+    def adjust(
+        self,
+        user: User,
+        amount: Amount,
+        *,
+        reason: str,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Correct a balance by `amount` credits, below 0 for fewer, once for each key.
+
+        Takes the scope `grants:write`. Raises as `charge` does.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._call(_requests.adjust(user, key, amount=amount, expires_at=expires_at, reason=reason))
+
+    def refund(
+        self,
+        user: User,
+        event_id: int,
+        *,
+        reason: str,
+        amount: Amount | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Give back what a charge has cost, or `amount` credits of it, once for each key; the charge stays.
+
+        `event_id` is the `Receipt.id` of the charge. Takes the scope `grants:write`. Raises as `charge` does.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._call(_requests.refund(user, key, event_id=event_id, amount=amount, reason=reason))
+
+    def void(self, user: User, event_id: int, *, reason: str, idempotency_key: str | None = None) -> Booking:
+        """Take a charge that should not have been out of the books, once for each key.
+
+        `event_id` is the `Receipt.id` of the charge. Takes the scope `admin`. Raises as `charge` does.
+        """
+        key = new_key() if idempotency_key is None else idempotency_key
+        return self._call(_requests.void(user, key, event_id=event_id, reason=reason))
+
+    def _call(self, request: Request[T], *, hurried: bool = False) -> T:
+        attempts = Attempts(request, min(self._retries, 1) if hurried else self._retries)
         while True:
             match attempts.judge(self._connection.send(request)):
                 case Done(result):
@@ -224,9 +349,9 @@ class AsyncGroat:
         cache_read_tokens: int = 0,
         cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
-        quantity: Decimal | int | str | None = None,
+        quantity: Amount | None = None,
         provider: str | None = None,
-        api_cost: Decimal | int | str | None = None,
+        api_cost: Amount | None = None,
         description: str | None = None,
         occurred_at: datetime | None = None,
         session_id: str | None = None,
@@ -276,9 +401,9 @@ class AsyncGroat:
         cache_read_tokens: int = 0,
         cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
-        quantity: Decimal | int | str | None = None,
+        quantity: Amount | None = None,
         provider: str | None = None,
-        api_cost: Decimal | int | str | None = None,
+        api_cost: Amount | None = None,
         occurred_at: datetime | None = None,
     ) -> Estimate:
         """Price a use without charging anyone: see `Groat.estimate`."""
@@ -297,12 +422,107 @@ class AsyncGroat:
         )
         return await self._call(_requests.estimate(user, measures))
 
+    def hold(
+        self,
+        user: User,
+        *,
+        action: str,
+        model: str | None = None,
+        input_tokens: int = 0,
+        max_output_tokens: int | None = None,
+        quantity: Amount | None = None,
+        provider: str | None = None,
+        amount: Amount | None = None,
+        ttl: timedelta | int | None = None,
+        description: str | None = None,
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        on_error: OnError = "capture",
+        idempotency_key: str | None = None,
+    ) -> AsyncHold:
+        """Set credits aside while an `async with` block runs: see `Groat.hold`.
+
+        A task that is cancelled still settles its hold, within five seconds.
+        """
+        terms = HoldTerms(
+            user=user,
+            measures=Measures(
+                action=action, model=model, input_tokens=input_tokens, quantity=quantity, provider=provider
+            ),
+            max_output_tokens=max_output_tokens,
+            amount=amount,
+            ttl=ttl,
+            remarks=Remarks(description, session_id, metadata),
+            idempotency_key=new_key() if idempotency_key is None else idempotency_key,
+        )
+        return AsyncHold(self._call, terms, on_error)
+
     async def balance(self, user: int | str | None = None) -> Balance:
         """Read the credits of a user: see `Groat.balance`."""
         return await self._call(_requests.balance(user))
 
-    async def _call(self, request: Request[T]) -> T:
-        attempts = Attempts(request, self._retries)
+    async def grant(
+        self,
+        user: User,
+        amount: Amount,
+        *,
+        kind: GrantKind,
+        priority: int | None = None,
+        cost_basis: Amount | None = None,
+        starts_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Give a user credits: see `Groat.grant`."""
+        key = new_key() if idempotency_key is None else idempotency_key
+        return await self._call(
+            _requests.grant(
+                user,
+                key,
+                kind=kind,
+                amount=amount,
+                priority=priority,
+                cost_basis=cost_basis,
+                starts_at=starts_at,
+                expires_at=expires_at,
+                reason=reason,
+            )
+        )
+
+    async def adjust(
+        self,
+        user: User,
+        amount: Amount,
+        *,
+        reason: str,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Correct a balance: see `Groat.adjust`."""
+        key = new_key() if idempotency_key is None else idempotency_key
+        return await self._call(_requests.adjust(user, key, amount=amount, expires_at=expires_at, reason=reason))
+
+    async def refund(
+        self,
+        user: User,
+        event_id: int,
+        *,
+        reason: str,
+        amount: Amount | None = None,
+        idempotency_key: str | None = None,
+    ) -> Booking:
+        """Give back what a charge has cost: see `Groat.refund`."""
+        key = new_key() if idempotency_key is None else idempotency_key
+        return await self._call(_requests.refund(user, key, event_id=event_id, amount=amount, reason=reason))
+
+    async def void(self, user: User, event_id: int, *, reason: str, idempotency_key: str | None = None) -> Booking:
+        """Take a charge out of the books: see `Groat.void`."""
+        key = new_key() if idempotency_key is None else idempotency_key
+        return await self._call(_requests.void(user, key, event_id=event_id, reason=reason))
+
+    async def _call(self, request: Request[T], *, hurried: bool = False) -> T:
+        attempts = Attempts(request, min(self._retries, 1) if hurried else self._retries)
         while True:
             match attempts.judge(await self._connection.send(request)):
                 case Done(result):

@@ -4,13 +4,15 @@
     ├── APIError                    the service, or something before it, answered with an error
     │   ├── InvalidRequest          400, 422   the request cannot be right; `errors` says where
     │   ├── Unauthorized            401        no key, or not a valid one
-    │   ├── InsufficientCredits     402        an enforced charge is more than what is available
+    │   ├── InsufficientCredits     402        an enforced charge, or a hold, is more than what is available
     │   ├── Forbidden               403        the key is valid, but not for this
     │   ├── UnknownUser             404        there is no such user, or not for this key
     │   ├── IdempotencyConflict     409        the key has been used with other content
+    │   ├── HoldClosed              409        the hold is captured, released or at its end
     │   └── Busy                    429, 503   too much at once; nothing was booked
-    ├── OutcomeUnknown              the charge may be booked or not: repeat it with the same key
-    └── NoAnswer                    no usable answer came, and nothing was booked
+    ├── OutcomeUnknown              the call may be booked or not: repeat it with the same key
+    ├── NoAnswer                    no usable answer came, and nothing was booked
+    └── HoldExhausted               a stream has more tokens than it may; the client says so, not the service
 
 After every one of them but `OutcomeUnknown` it is certain that the call booked nothing.
 
@@ -84,14 +86,14 @@ class Unauthorized(APIError):
 
 
 class InsufficientCredits(APIError):
-    """The enforced charge is more than what is available; nothing was booked.
+    """The enforced charge, or the hold, is more than what is available; nothing was booked.
 
     The figures are None where the service did not give them.
     """
 
     @property
     def required(self) -> Decimal | None:
-        """The credits that the charge would have taken."""
+        """The credits that the charge or the hold would have taken."""
         return self._amount("required")
 
     @property
@@ -136,6 +138,10 @@ class IdempotencyConflict(APIError):
     """The idempotency key belongs to an earlier charge with other content; nothing was booked."""
 
 
+class HoldClosed(APIError):
+    """The hold is not open: captured (`code` is "hold_captured"), or released or at its end ("hold_not_open")."""
+
+
 class Busy(APIError):
     """Too much at once: nothing was booked, and the same call may be made again later.
 
@@ -146,10 +152,10 @@ class Busy(APIError):
 
 
 class OutcomeUnknown(GroatError):
-    """The charge was sent, but whether it is booked is not known.
+    """The charge, or whatever else has a key, was sent, but whether it is booked is not known.
 
     Make the same call again with the same key: if it was booked the answer is a replayed receipt, if
-    not it is charged now. Either way it is charged once. `idempotency_keys` has the key of each
+    not it is booked now. Either way it is booked once. `idempotency_keys` has the key of each
     charge in the call, `idempotency_key` the first of them, for a single charge the only one.
     """
 
@@ -160,7 +166,7 @@ class OutcomeUnknown(GroatError):
 
     @property
     def idempotency_key(self) -> str:
-        """The key to repeat the charge with."""
+        """The key to repeat the call with."""
         return self.idempotency_keys[0]
 
     def __str__(self) -> str:
@@ -172,8 +178,19 @@ class OutcomeUnknown(GroatError):
 class NoAnswer(GroatError):
     """No usable answer came, and nothing was booked.
 
-    Either the service was never reached, or the call only asked for something.
+    Either the service was never reached, or the call books nothing: it asked, or it released or renewed a hold.
     """
+
+
+class HoldExhausted(GroatError):
+    """The next chunk of a stream would take more output tokens than `limit`; it was not passed on."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"The stream has more than the {self.limit} output tokens that it may."
 
 
 _BY_STATUS: dict[int, type[APIError]] = {
@@ -182,11 +199,17 @@ _BY_STATUS: dict[int, type[APIError]] = {
     402: InsufficientCredits,
     403: Forbidden,
     404: UnknownUser,
-    409: IdempotencyConflict,
     422: InvalidRequest,
     429: Busy,
     503: Busy,
 }
+_CONFLICTS: dict[str | None, type[APIError]] = {
+    "idempotency_conflict": IdempotencyConflict,
+    "hold_captured": HoldClosed,
+    "hold_not_open": HoldClosed,
+}
+_OTHER_THINGS = frozenset({"unknown_hold", "unknown_event"})
+"""What else can be unknown than a user."""
 
 
 def error_of(answer: Answer) -> APIError:
@@ -217,8 +240,10 @@ def retry_after(answer: Answer) -> float | None:
 def _class_of(status: int, code: str | None) -> type[APIError]:
     if status in {402, 404} and code is None:
         return APIError
-    if status == 409 and code != "idempotency_conflict":  # noqa: PLR2004 (a status is its own name)
+    if status == 404 and code in _OTHER_THINGS:  # noqa: PLR2004 (a status is its own name)
         return APIError
+    if status == 409:  # noqa: PLR2004 (as above)
+        return _CONFLICTS.get(code, APIError)
     return _BY_STATUS.get(status, APIError)
 
 

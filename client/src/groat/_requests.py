@@ -7,14 +7,16 @@ Only what was given is sent; what is absent has the service's default.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
-from ._answers import Balance, Estimate, Receipt, Refusal, read_results
+from ._answers import Balance, Booking, Estimate, PlacedHold, Receipt, Refusal, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +45,11 @@ class ExternalId(TypedDict):
 User: TypeAlias = int | str | ExternalId
 """A user's id, e-mail address, or id in the application."""
 
+Amount: TypeAlias = Decimal | int | str
+"""An exact number."""
+
+GrantKind: TypeAlias = Literal["purchase", "promotion"]
+
 
 def new_key() -> str:
     """Make an idempotency key that nobody else has."""
@@ -60,9 +67,9 @@ class Measures:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    quantity: Decimal | int | str | None = None
+    quantity: Amount | None = None
     provider: str | None = None
-    api_cost: Decimal | int | str | None = None
+    api_cost: Amount | None = None
     occurred_at: datetime | None = None
 
 
@@ -79,6 +86,28 @@ class Usage(Measures):
     metadata: Mapping[str, object] | None = None
     enforce: bool = False
     idempotency_key: str = field(default_factory=new_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What is said of a charge beside its measures."""
+
+    description: str | None = None
+    session_id: str | None = None
+    metadata: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldTerms:
+    """What is to be set aside, and for which use."""
+
+    user: User
+    measures: Measures
+    max_output_tokens: int | None
+    amount: Amount | None
+    ttl: timedelta | int | None
+    remarks: Remarks
+    idempotency_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +161,102 @@ def balance(user: int | str | None) -> Request[Balance]:
     return Request("GET", path, None, (), Balance.read)
 
 
-def _event(usage: Usage) -> dict[str, object]:
-    extras = {
-        "description": usage.description,
-        "session_id": usage.session_id,
-        "metadata": usage.metadata,
+def place_hold(terms: HoldTerms, key: str) -> Request[PlacedHold]:
+    """Ask for credits to be set aside."""
+    others = {
+        "max_output_tokens": terms.max_output_tokens,
+        "amount": _exact(terms.amount),
+        "ttl_seconds": _seconds(terms.ttl),
+        "description": terms.remarks.description,
     }
+    body = {"user": terms.user, **_measures(terms.measures), **_given(others), "idempotency_key": key}
+    return Request("POST", "/api/v1/holds", _encode(body), (key,), PlacedHold.read)
+
+
+def renew_hold(hold: str, ttl: timedelta | int | None) -> Request[PlacedHold]:
+    """Ask for a hold to last longer."""
+    body = _given({"ttl_seconds": _seconds(ttl)})
+    return Request("POST", f"{_hold_path(hold)}/renew", _encode(body), (), PlacedHold.read)
+
+
+def release_hold(hold: str) -> Request[None]:
+    """Ask for a hold to end."""
+    return Request("POST", f"{_hold_path(hold)}/release", _encode({}), (), _ignore)
+
+
+def capture_hold(hold: str, measures: Measures, remarks: Remarks, key: str) -> Request[Receipt]:
+    """Ask for the charge that ends a hold."""
+    body = {**_measures(measures), **_remarks(remarks), "idempotency_key": key}
+    return Request(
+        method="POST",
+        path=f"{_hold_path(hold)}/capture",
+        body=_encode(body),
+        keys=(key,),
+        read=partial(Receipt.read, idempotency_key=key),
+    )
+
+
+def grant(
+    user: User,
+    key: str,
+    *,
+    kind: GrantKind,
+    amount: Amount,
+    priority: int | None,
+    cost_basis: Amount | None,
+    starts_at: datetime | None,
+    expires_at: datetime | None,
+    reason: str | None,
+) -> Request[Booking]:
+    """Ask for credits to be given."""
+    others = {
+        "priority": priority,
+        "cost_basis": _exact(cost_basis),
+        "starts_at": _instant(starts_at),
+        "expires_at": _instant(expires_at),
+        "reason": reason,
+    }
+    return _booking("grants", user, key, {"kind": kind, "amount": _exact(amount), **others})
+
+
+def adjust(user: User, key: str, *, amount: Amount, expires_at: datetime | None, reason: str) -> Request[Booking]:
+    """Ask for a balance to be corrected."""
+    body = {"amount": _exact(amount), "expires_at": _instant(expires_at), "reason": reason}
+    return _booking("adjustments", user, key, body)
+
+
+def refund(user: User, key: str, *, event_id: int, amount: Amount | None, reason: str) -> Request[Booking]:
+    """Ask for credits of a charge to be given back."""
+    return _booking("refunds", user, key, {"event_id": event_id, "amount": _exact(amount), "reason": reason})
+
+
+def void(user: User, key: str, *, event_id: int, reason: str) -> Request[Booking]:
+    """Ask for a charge to be taken out of the books."""
+    return _booking("voids", user, key, {"event_id": event_id, "reason": reason})
+
+
+def _booking(name: str, user: User, key: str, members: Mapping[str, object]) -> Request[Booking]:
+    return Request(
+        method="POST",
+        path=f"/api/v1/admin/{name}",
+        body=_encode({"user": user, **_given(members), "idempotency_key": key}),
+        keys=(key,),
+        read=partial(Booking.read, idempotency_key=key),
+    )
+
+
+def _event(usage: Usage) -> dict[str, object]:
     return {
         "user": usage.user,
         **_measures(usage),
-        **_given(extras),
+        **_remarks(usage),
         "mode": "enforce" if usage.enforce else "record",
         "idempotency_key": usage.idempotency_key,
     }
+
+
+def _remarks(remarks: Remarks | Usage) -> dict[str, object]:
+    return _given({"description": remarks.description, "session_id": remarks.session_id, "metadata": remarks.metadata})
 
 
 def _measures(measures: Measures) -> dict[str, object]:
@@ -165,7 +277,7 @@ def _given(members: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _exact(amount: Decimal | int | str | None) -> int | str | None:
+def _exact(amount: Amount | None) -> int | str | None:
     if isinstance(amount, float):
         raise TypeError("A float is not exact: give a Decimal, an int or a decimal string.")
     return format(amount, "f") if isinstance(amount, Decimal) else amount
@@ -175,8 +287,20 @@ def _instant(instant: datetime | None) -> str | None:
     if instant is None:
         return None
     if instant.utcoffset() is None:
-        raise ValueError("occurred_at has no time zone, so it names no instant.")
+        raise ValueError(f"{instant} has no time zone, so it names no instant.")
     return instant.isoformat()
+
+
+def _seconds(ttl: timedelta | int | None) -> int | None:
+    return math.ceil(ttl.total_seconds()) if isinstance(ttl, timedelta) else ttl
+
+
+def _hold_path(hold: str) -> str:
+    return f"/api/v1/holds/{quote(hold, safe='')}"
+
+
+def _ignore(_members: Members) -> None:
+    """There is nothing to learn from the answer."""
 
 
 def _segment(user: int | str) -> str:

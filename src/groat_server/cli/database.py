@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from groat_server.cli.output import say
 from groat_server.errors import CannotStart
 
-db = App(name="db", help="Migrate the database, or print its URL.")
+db = App(name="db", help="Migrate the database, set up a role for the service, or print the URL.")
 
 
 def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="What psql is given.")]) -> int:
@@ -56,6 +56,26 @@ def migrate(
     was = "empty" if done.before is None else f"at {done.before}"
     changed = f", {len(done.definitions)} definitions renewed" if done.definitions else ""
     say(f"[green]✓[/] schema at {done.after} (it was {was}{changed})")
+
+
+@db.command
+def roles(
+    service_role: Annotated[str, Parameter(help="The role as which the service is to connect; it exists already.")],
+    /,
+    *,
+    schema: Annotated[str | None, Parameter(help="The schema of the tables (GROAT_SCHEMA).")] = None,
+) -> None:
+    """Give a role what a service needs and no more; run as the owner of the tables. Migrations keep that up.
+
+    It may read every table, write users, tokens, settings and prices, and move credits by the ledger's functions alone.
+    """
+    from groat_server.database import ledger_address
+    from groat_server.migrations import let_service_in
+    from groat_server.settings import read_settings
+
+    with ledger_address(read_settings()) as address:
+        let_service_in(address.url, service_role, schema=schema or address.schema)
+    say(f"[green]✓[/] {service_role} may do what a service needs; set DATABASE_URL to connect as it")
 
 
 @db.command

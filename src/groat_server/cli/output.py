@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 from cyclopts import Parameter
 
+from groat_server.core.cells import csv_cell, plain_text
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _TEXT_WIDTH_LEAST = 8
 _PIPE_WIDTH = 400
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @Parameter(name="*", group="Output")
@@ -51,11 +54,60 @@ def print_row(row: Any, output: Output, *, columns: Sequence[str] | None = None)
         print_rows([row], output, columns=columns)
 
 
+def tell(answer: Any, told: str, output: Output, *, key: str | None = None) -> None:
+    """Print an answer as JSON or CSV or, for people, as `told`, each with the key under which it is answered again."""
+    if output.json or output.csv:
+        print_row(_record(answer) | ({} if key is None else {"idempotency_key": key}), output)
+        return
+    from rich.markup import escape
+
+    say(told if key is None else f"{told}   key {escape(key)}")
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, amounts exact."""
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON, amounts exact."""
     from groat_server.http.json import JSON
 
-    print(bytes(JSON(value).body).decode())
+    return bytes(JSON(value).body).decode()
+
+
+def form_of(given: str | None, file: Path | None, forms: Sequence[str], *, binary: Sequence[str] = ()) -> str:
+    """Return the form to print or write in: as given, else as the file's name ends, else a table.
+
+    Raises Unprocessable where nothing tells it, and where it cannot be written where it should.
+    """
+    from groat_server.errors import Unprocessable
+
+    form = given or (file.suffix.removeprefix(".") if file else "table")
+    if form not in forms:
+        raise Unprocessable(f"{file} does not tell its form: say one with --format.")
+    if form in binary and file is None:
+        raise Unprocessable(f"{form} is for a file: name one with -o FILE.")
+    if form == "table" and file is not None:
+        raise Unprocessable("A table is for the terminal: say another form with --format.")
+    return form
+
+
+@contextmanager
+def written_to(file: Path | None) -> Iterator[BinaryIO]:
+    """Lend a file, or standard output, for bytes. Raises Unprocessable where it cannot be written."""
+    from groat_server.errors import Unprocessable
+
+    if file is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with file.open("wb") as opened:
+            yield opened
+    except OSError as error:
+        raise Unprocessable(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def say(text: str) -> None:
@@ -76,26 +128,7 @@ def _record(row: object) -> dict[str, Any]:
 def _print_csv(records: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([[_cell(record[name]) for name in names] for record in records])
-
-
-def _cell(value: object) -> object:
-    """Return a CSV cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return _text(value)
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case list():
-            return " ".join(map(str, value))
-        case _:
-            return str(value)
+    writer.writerows([[csv_cell(record[name]) for name in names] for record in records])
 
 
 def _print_table(records: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> None:
@@ -130,4 +163,4 @@ def _shown(value: object) -> str:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
         case _:
-            return _text(value)
+            return plain_text(value)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from groat_server.cli.output import TABLE, Output, print_row, print_rows, say
-from groat_server.cli.session import checked, on_ledger
+from groat_server.cli.output import TABLE, Output, print_json, print_row, print_rows, say
+from groat_server.cli.session import ACTOR, checked, on_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from groat_server.core.price_book import PriceVersion
     from groat_server.core.price_changes import PriceChange
     from groat_server.core.rates import ActionPrice, Rates
+    from groat_server.core.simulation import Tally
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.prices import BookRow, SyncReport
 
@@ -77,7 +79,7 @@ def set_(
     given = {kind: _number(kind, text) for kind, text in rates.items() if text is not None}
 
     async def run(ledger: Ledger) -> PriceVersion:
-        async with ledger.database.write() as connection:
+        async with ledger.database.act(ACTOR) as connection:
             return await set_price(
                 connection,
                 kind="action" if action else "model",
@@ -111,7 +113,7 @@ def sync(*, output: Output = TABLE) -> None:
     from groat_server.operations.prices import sync_catalogue
 
     async def run(ledger: Ledger) -> SyncReport:
-        async with ledger.database.write() as connection:
+        async with ledger.database.act(ACTOR) as connection:
             return await sync_catalogue(connection)
 
     report = on_ledger(run)
@@ -140,12 +142,73 @@ def book(
     }
 
     async def run(ledger: Ledger) -> BookRow:
-        async with ledger.database.write() as connection:
+        async with ledger.database.act(ACTOR) as connection:
             if any(value is not None for value in changes.values()):
                 return await set_pricing(connection, **changes)
             return await show_pricing(connection)
 
     print_row(on_ledger(run), output)
+
+
+@price.command
+def simulate(
+    file: Annotated[
+        Path | None, Parameter(help="A price list as JSON (docs/operations.md); absent: the book's.")
+    ] = None,
+    /,
+    *,
+    multiplier: Annotated[str | None, Parameter(help="In place of the book's multiplier.")] = None,
+    credits_per_dollar: Annotated[str | None, Parameter(help="In place of the book's.")] = None,
+    days: Annotated[int, Parameter(help="How many days back.")] = 30,
+    by: Annotated[Literal["user", "action", "model"], Parameter(help="What a row of the table or CSV is.")] = "user",
+    limit: Annotated[int, Parameter(help="How many users, those whose cost changes most.")] = 50,
+    output: Output = TABLE,
+) -> None:
+    """Show what the last days would have cost at other prices. Changes nothing; options go before the file."""
+    from groat_server.core.price_list import credits_per_dollar_of, multiplier_of
+    from groat_server.operations.simulation import read_price_list, simulate_prices
+
+    prices = read_price_list(file).with_factors(
+        credits_per_dollar=credits_per_dollar_of(credits_per_dollar), multiplier=multiplier_of(multiplier)
+    )
+    found = on_ledger(lambda ledger: simulate_prices(ledger, prices, days=days, limit=limit))
+    total = {"users": found.user_count, **_tallied(found.total)}
+    rows = {
+        "user": [
+            {
+                "user_id": user.user_id,
+                "email": user.email,
+                **_tallied(user.tally),
+                "balance_difference": user.balance_difference,
+            }
+            for user in found.users
+        ],
+        "action": [{"action_type": name, **_tallied(tally)} for name, tally in sorted(found.by_action_type.items())],
+        "model": [{"model": name, **_tallied(tally)} for name, tally in sorted(found.by_model.items())],
+    }
+    if output.json:
+        print_json({"days": days, "total": total, **{f"by_{name}": listed for name, listed in rows.items()}})
+        return
+    if not output.csv:
+        print_row(total, output)
+    columns = [name for name in rows[by][0] if name != "user_id"] if rows[by] else ()
+    print_rows(rows[by], output, columns=columns)
+
+
+def _tallied(tally: Tally) -> dict[str, Any]:
+    from groat_server.core.credits import trimmed
+
+    return {
+        "events": tally.events,
+        "credits_charged": trimmed(tally.credits_charged),
+        "credits_simulated": trimmed(tally.credits_simulated),
+        "difference": tally.difference,
+        "exceeding": tally.exceeding,
+        "exceeding_simulated": tally.exceeding_simulated,
+        "newly_refused": tally.newly_refused,
+        "newly_accepted": tally.newly_accepted,
+        "unpriceable": tally.unpriceable,
+    }
 
 
 def _row(version: PriceVersion) -> dict[str, Any]:

@@ -2,70 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from cyclopts import Parameter
 
-from groat_server.cli.output import TABLE, Output, print_json, print_rows, say
-from groat_server.cli.session import on_ledger
+from groat_server.cli.output import TABLE, Output, form_of, json_text, print_json, print_rows, say, written_to
+from groat_server.cli.session import called, checked, on_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Form = Literal["table", "json", "csv", "xlsx", "parquet"]
 
 _MARKS = {"pass": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
 _FINDINGS_SHOWN = 10
+_CHECK_TIMEOUT = "1h"
+
+
+@Parameter(name="*", group="Asked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What reports take, each what its entry in the list names."""
+
+    days: Annotated[int | None, Parameter(help="How many days are counted back.")] = None
+    as_of: Annotated[str | None, Parameter(help="From when they are counted back (RFC 3339); absent: now.")] = None
+    limit: Annotated[int | None, Parameter(help="How many rows; in a file up to 1,000,000.")] = None
+    sort_by: Annotated[str | None, Parameter(help="The order of `users`.")] = None
+    user: Annotated[str | None, Parameter(help="Whose: an id, an e-mail address, or external:ID.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what was given, under the rules of the HTTP interface. Raises Unprocessable."""
+        from groat_server.http.admin_reports import ReportParameters
+
+        texts = {name: str(value) for name, value in asdict(self).items() if value is not None}
+        user = texts.pop("user", None)
+        given = checked(ReportParameters, texts).model_dump(exclude={"user"})
+        return given if user is None else {**given, "user": called(user)}
+
+
+NOTHING = Asked()
 
 
 def report(
     name: Annotated[str, Parameter(help="The report; `groat report list` names them.")],
     /,
     *,
-    days: Annotated[int | None, Parameter(help="The window, for reports that have one.")] = None,
-    limit: Annotated[int | None, Parameter(help="How many rows, for reports that can be long.")] = None,
-    sort_by: Annotated[str | None, Parameter(help="The order of `users`.")] = None,
-    sql: Annotated[bool, Parameter(negative="", help="Print the report's SQL instead.")] = False,
+    asked: Asked = NOTHING,
+    form: Annotated[Form | None, Parameter(name="--format", help="A table unless -o says otherwise.")] = None,
+    file: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write to this file.")] = None,
+    bom: Annotated[bool, Parameter(negative="", help="Begin CSV with the mark of UTF-8, for Excel.")] = False,
+    sql: Annotated[bool, Parameter(negative="", help="Print the SQL instead, as psql takes it.")] = False,
     output: Output = TABLE,
 ) -> None:
-    """Show a report: overview, users, top-consumers, daily-trend, recent-activity, usage-by-action, and more."""
-    from groat_server.cli.session import checked
-    from groat_server.http.admin_credits import BalancePage, TopWindow
-    from groat_server.operations.reports import REPORTS, run_report
+    """Show a report: overview, users, top-consumers, daily-trend, runway, recent-activity, and more."""
+    from groat_server.operations.reports import FILE_ROWS_MAX, REPORTS, explain_report, find_report, run_report
 
     if name == "list":
         print_rows([{"name": key, "title": found.title} for key, found in REPORTS.items()], output)
         return
-    if sql and name in REPORTS:
-        print(REPORTS[name].statement.source, end="")
-        return
-    checked(TopWindow, {"days": _text(days), "limit": _text(limit)})
-    checked(BalancePage, {"sort_by": sort_by})
-    rows = on_ledger(lambda ledger: run_report(ledger, name, days=days, limit=limit, sort_by=sort_by))
-    hidden = {"sort_number", "sort_text", "total", "user_id"}
-    columns = [column for column in REPORTS[name].statement.columns if column not in hidden]
-    print_rows(rows, output, columns=columns, title=REPORTS[name].title)
+    columns = list(find_report(name).columns)
+    wanted = form or ("json" if output.json else "csv" if output.csv else None)
+    chosen = form_of(wanted, file, get_args(Form), binary=("xlsx", "parquet"))
+    given = asked.given()
+    if sql:
+        print(on_ledger(lambda ledger: explain_report(ledger, name, rows_max=FILE_ROWS_MAX, **given)), end="")
+    elif chosen in {"table", "json"}:
+        rows = on_ledger(lambda ledger: run_report(ledger, name, **given))
+        if chosen == "json":
+            text = json_text([{column: getattr(row, column) for column in columns} for row in rows])
+            with written_to(file) as target:
+                target.write(f"{text}\n".encode())
+        else:
+            shown = [column for column in columns if column != "user_id"]
+            print_rows(rows, TABLE, columns=shown, title=REPORTS[name].title)
+    else:
+        _export(name, chosen, file, bom=bom, given=given)
 
 
-def check(*names: Annotated[str, Parameter(help="Which checks; none: all.")], output: Output = TABLE) -> int:
+def _export(name: str, form: str, file: Path | None, *, bom: bool, given: Mapping[str, Any]) -> None:
+    import shutil
+
+    from groat_server.operations.exports import FileFormat, export_report
+
+    made = on_ledger(lambda ledger: export_report(ledger, name, cast("FileFormat", form), bom=bom, **given))
+    with made, written_to(file) as target:
+        shutil.copyfileobj(made, target)
+
+
+def check(
+    *names: Annotated[str, Parameter(help="Which checks; none: all.")],
+    sql: Annotated[bool, Parameter(negative="", help="Print the SQL instead, as psql takes it.")] = False,
+    output: Output = TABLE,
+) -> int:
     """Check the books. Exits with 1 where a check fails; nothing is ever repaired."""
-    from groat_server.operations.checks import CHECKS, run_checks
+    from groat_server.operations.checks import CHECKS, find_check, run_checks
 
-    results = on_ledger(lambda ledger: run_checks(ledger, names or CHECKS))
+    if sql:
+        from groat_server.core.psql_script import psql_script
+
+        print("\n".join(psql_script([(find_check(name).source, {})]) for name in names or CHECKS), end="")
+        return 0
+    results = on_ledger(lambda ledger: run_checks(ledger, names or CHECKS, timeout=_CHECK_TIMEOUT))
     if output.json or output.csv:
         rows = [
-            {"check": found.name, "verdict": found.verdict, "promise": found.promise, "findings": len(found.findings)}
+            {"check": found.name, "verdict": found.verdict, "promise": found.promise, "findings": found.count}
             for found in results
         ]
         if output.json:
-            rows = [{**row, "findings": list(found.findings)} for row, found in zip(rows, results, strict=True)]
+            rows = [
+                {**row, "findings": list(found.findings), "count": found.count}
+                for row, found in zip(rows, results, strict=True)
+            ]
             print_json(rows)
         else:
             print_rows(rows, output)
     else:
+        from rich.markup import escape
+
         for found in results:
             say(f"{_MARKS[found.verdict]} {found.name:<24} {found.promise}")
             for finding in found.findings[:_FINDINGS_SHOWN]:
-                say(f"    {finding.subject}: {finding.finding}")
-            if len(found.findings) > _FINDINGS_SHOWN:
-                say(f"    … and {len(found.findings) - _FINDINGS_SHOWN} more")
+                say(escape(f"    {finding.subject}: {finding.finding}"))
+            if found.count > _FINDINGS_SHOWN:
+                say(f"    … and {found.count - _FINDINGS_SHOWN} more")
     return 1 if any(found.verdict == "fail" for found in results) else 0
-
-
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)

@@ -74,7 +74,7 @@ def stop() -> None:
 def _service(address: Address, settings: Settings, **jobs: Any) -> Service:
     from groat_server.http.service import Service
 
-    return Service(address, provider_durability=settings.provider_durability, **jobs)
+    return Service(address, provider_durability=settings.provider_durability, jwt=settings.jwt, **jobs)
 
 
 @contextmanager

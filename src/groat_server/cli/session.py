@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -11,6 +13,17 @@ if TYPE_CHECKING:
 
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.users import UserName
+
+
+def _os_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container that runs as a number
+        return str(os.getuid())
+
+
+ACTOR = f"cli:{_os_user()}"
+"""How the command line is named in the books."""
 
 Result = TypeVar("Result")
 Model = TypeVar("Model", bound="BaseModel")
@@ -32,6 +45,13 @@ def on_ledger(action: Callable[[Ledger], Awaitable[Result]]) -> Result:
 
     with ledger_address(settings) as address:
         return asyncio.run(run())
+
+
+def new_key() -> str:
+    """Make an idempotency key for an act that was given none."""
+    from uuid import uuid4
+
+    return f"cli-{uuid4()}"
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:

@@ -130,6 +130,7 @@ def import_(
     *,
     until: Annotated[Literal["now"] | None, Parameter(help="Shift all times so that the last event is now.")] = None,
     create_users: Annotated[bool, Parameter(negative="", help="Create users whom nobody knows yet.")] = False,
+    settled: Annotated[bool, Parameter(negative="", help="Paid for elsewhere: no balance moves.")] = False,
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; absent: FILE.rejects.csv.")] = None,
     output: Output = TABLE,
 ) -> None:
@@ -157,6 +158,7 @@ def import_(
                 file,
                 until_now=until == "now",
                 create_users=create_users,
+                settled=settled,
                 rejects=rejects,
                 progress=show,
             )

@@ -32,10 +32,8 @@ class Amount(Decimal):
     def __str__(self) -> str:
         return Decimal.__format__(self, "f")
 
-    def __format__(self, specifier: str, context: Context | None = None, /) -> str:
-        if context is None:  # which the C implementation does not take for an absent one
-            return Decimal.__format__(self, specifier or "f")
-        return Decimal.__format__(self, specifier or "f", context)
+    def __format__(self, specifier: str, /, *_locale: object) -> str:
+        return Decimal.__format__(self, specifier or "f")
 
 
 ZERO = Amount(0)

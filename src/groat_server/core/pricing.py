@@ -88,8 +88,11 @@ class Unpriceable:
     detail: str
 
 
-def price(usage: Usage, book: PriceBook, at: datetime) -> Charge | Unpriceable:
-    """Return the credits owed for one use at the prices in force at `at` (aware), or why there are none."""
+def price(usage: Usage, book: PriceBook, at: datetime, *, dearest: bool = False) -> Charge | Unpriceable:
+    """Return the credits owed for one use at the prices in force at `at` (aware), or why there are none.
+
+    With `dearest`, return what a use of at most these tokens can cost, whatever of them is cached or reasoning.
+    """
     found = book.find_action(usage.action_type, at)
     if found.version is not None and isinstance(flat := found.version.rates, ActionPrice) and not flat.is_empty:
         return _flat(usage, flat, book, found)
@@ -98,8 +101,12 @@ def price(usage: Usage, book: PriceBook, at: datetime) -> Charge | Unpriceable:
     if usage.model is not None:
         found = _within(found, book.find_model(usage.model, usage.provider, at))
         if found.version is not None and isinstance(rates := found.version.rates, Rates):
-            return _metered(usage, rates, "model", book, found)
-    return _unknown(usage, book, found)
+            return _metered(usage, _within_reach(rates, usage, dearest=dearest), "model", book, found)
+    return _unknown(usage, book, found, dearest=dearest)
+
+
+def _within_reach(rates: Rates, usage: Usage, *, dearest: bool) -> Rates:
+    return rates.dearest(usage.input_tokens) if dearest else rates
 
 
 def _within(action: Found, model: Found) -> Found:
@@ -142,12 +149,13 @@ def _costed(api_cost: Decimal, source: CostSource, book: PriceBook, found: Found
     return _charge(owed, trimmed(api_cost), source, book, found)
 
 
-def _unknown(usage: Usage, book: PriceBook, found: Found) -> Charge | Unpriceable:
+def _unknown(usage: Usage, book: PriceBook, found: Found, *, dearest: bool) -> Charge | Unpriceable:
     if book.unknown_model == "unpriced":
         return _charge(ZERO, None, "unpriced", book, found)
     has_tokens = usage.input_tokens > 0 or usage.output_tokens > 0
     if book.unknown_model == "fallback" and book.fallback_rates is not None and has_tokens:
-        return _metered(usage, book.fallback_rates, "fallback", book, found)
+        rates = _within_reach(book.fallback_rates, usage, dearest=dearest)
+        return _metered(usage, rates, "fallback", book, found)
     if usage.model is None:
         return Unpriceable("unpriced_action", f"the action {usage.action_type!r} has no price and names no model")
     at_provider = "" if usage.provider is None else f" at the provider {usage.provider!r}"

@@ -25,7 +25,7 @@ from groat_server.core.credits import (
 from groat_server.errors import Unprocessable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from groat_server.core.usage import Usage
 
@@ -62,25 +62,67 @@ class Rates:
 
     def api_cost(self, usage: Usage) -> Decimal:
         """Return the exact USD of one call, trimmed; the parts must not exceed their wholes."""
-        read, write, reasoning = (
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
+        total = Decimal(0)
+        for _, tokens, rate, _ in self._parts(usage):
+            total = EXACT.fma(rate if isinstance(rate, Decimal) else _tier(rate, usage.input_tokens)[1], tokens, total)
+        cost = EXACT.scaleb(total, _MILLIONTHS)
+        return trimmed(cost if self.request is None else EXACT.add(cost, self.request))
+
+    def components(self, usage: Usage) -> list[Component]:
+        """Return what `api_cost` adds up for one call, part by part; parts without tokens or rate are left out."""
+        found = [
+            Component(kind, tokens, *_applied(rate, usage.input_tokens), priced_as)
+            for kind, tokens, rate, priced_as in self._parts(usage)
+        ]
+        return found if self.request is None else [*found, Component("request", None, self.request, None, "request")]
+
+    def dearest(self, input_tokens: int) -> Rates:
+        """Return rates at which no call of at most `input_tokens` costs less than at these.
+
+        All input costs what its dearest part does, all output likewise, each at the dearest tier within reach.
+        """
+        inputs = (self.input, self.cache_read, self.cache_write)
+        return Rates(
+            input=_dearest(inputs, input_tokens),
+            output=_dearest((self.output, self.reasoning), input_tokens),
+            request=self.request,
         )
-        size, total = usage.input_tokens, Decimal(0)
-        for tokens, own, whole in (
-            (size - read - write, self.input, None),
-            (read, self.cache_read, self.input),
-            (write, self.cache_write, self.input),
-            (usage.output_tokens - reasoning, self.output, None),
-            (reasoning, self.reasoning, self.output),
+
+    def _parts(self, usage: Usage) -> Iterator[tuple[str, int, Rate, str]]:
+        """Yield each part of a call that costs something: its kind, its tokens, their rate and whose rate that is."""
+        read, write, reasoning = usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+        for kind, tokens, own, whole_kind, whole in (
+            ("input", usage.input_tokens - read - write, self.input, "input", None),
+            ("cache_read", read, self.cache_read, "input", self.input),
+            ("cache_write", write, self.cache_write, "input", self.input),
+            ("output", usage.output_tokens - reasoning, self.output, "output", None),
+            ("reasoning", reasoning, self.reasoning, "output", self.output),
         ):
             rate = whole if own is None else own
             if tokens and rate is not None:
-                dollars = rate if isinstance(rate, Decimal) else _tier(rate, size)
-                total = EXACT.fma(dollars, tokens, total)
-        cost = EXACT.scaleb(total, _MILLIONTHS)
-        return trimmed(cost if self.request is None else EXACT.add(cost, self.request))
+                yield kind, tokens, rate, whole_kind if own is None else kind
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a call's cost: so many tokens (null: the call itself) at `rate` USD per million (a call: USD).
+
+    `above` is the tier that priced it: the call had more input tokens than these; None where the rate has no tiers.
+    `priced_as` is the kind whose rate it is.
+    """
+
+    kind: str
+    tokens: int | None
+    rate: Decimal
+    above: int | None
+    priced_as: str
+
+    @property
+    def cost(self) -> Decimal:
+        """The exact USD, trimmed."""
+        if self.tokens is None:
+            return trimmed(self.rate)
+        return trimmed(EXACT.scaleb(EXACT.multiply(self.rate, self.tokens), _MILLIONTHS))
 
 
 _NO_RATES = Rates()
@@ -151,11 +193,29 @@ def rates_json(price: Rates | ActionPrice) -> str:
     return "{" + ", ".join(f'"{kind}": {_json(rate)}' for kind, rate in stated if rate is not None) + "}"
 
 
-def _tier(tiers: Tiers, size: int) -> Decimal:
+def _tier(tiers: Tiers, size: int) -> tuple[int, Decimal]:
     for above, rate in reversed(tiers):
         if size > above:
-            return rate
-    return tiers[0][1]
+            return above, rate
+    return tiers[0]
+
+
+def _applied(rate: Rate, size: int) -> tuple[Decimal, int | None]:
+    if isinstance(rate, Decimal):
+        return rate, None
+    above, dollars = _tier(rate, size)
+    return dollars, above
+
+
+def _dearest(rates: Iterable[Rate | None], size: int) -> Decimal | None:
+    """Return the highest of these rates that a call of at most `size` input tokens can meet."""
+    within_reach: list[Decimal] = []
+    for rate in rates:
+        if isinstance(rate, Decimal):
+            within_reach.append(rate)
+        elif rate is not None:
+            within_reach += [dollars for above, dollars in rate if above < max(size, 1)]
+    return max(within_reach, default=None)
 
 
 def _json(rate: Rate) -> str:

@@ -6,7 +6,7 @@ Amounts are credits unless said otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -28,10 +28,154 @@ class ChargeRow:
     cost_source: str | None
     price_id: int | None
     balance: Decimal | None
+    held: Decimal | None
     available: Decimal | None
     version: int | None
+    hold_exceeded: bool | None
+    late_capture: bool | None
+    voided: bool | None
     next_reset_at: datetime | None
     instant: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """What a grant, an adjustment, a refund or a void was answered, first and on every repeat."""
+
+    outcome: str
+    replayed: bool | None
+    recorded_at: datetime | None
+    version: int | None
+    event_id: int | None
+    lot_id: int | None
+    kind: str | None
+    amount: Decimal | None
+    priority: int | None
+    cost_basis: Decimal | None
+    starts_at: datetime | None
+    expires_at: datetime | None
+    balance: Decimal | None
+    held: Decimal | None
+    available: Decimal | None
+    next_reset_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOperationRow:
+    """What a hold, its renewal or its release was answered. `amount` is the hold's, or what was asked for."""
+
+    outcome: str
+    replayed: bool | None
+    hold_id: int | None
+    state: str | None
+    amount: Decimal | None
+    created_at: datetime | None
+    expires_at: datetime | None
+    balance: Decimal | None
+    held: Decimal | None
+    available: Decimal | None
+    next_reset_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """One hold as of now: an open one whose time has come is `expired`, swept or not."""
+
+    id: int
+    user_id: int
+    state: str
+    amount: Decimal
+    created_at: datetime
+    expires_at: datetime
+    released_at: datetime | None
+    captured_at: datetime | None
+    event_id: int | None
+    action_type: str | None
+    model: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LotRow:
+    """What is left of one grant as of now. `version` null: it is still to start."""
+
+    id: int
+    kind: str
+    amount: Decimal
+    remaining: Decimal
+    priority: int
+    cost_basis: Decimal | None
+    starts_at: datetime
+    expires_at: datetime | None
+    version: int | None
+    reason: str | None
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One ledger entry: everything but a charge that moves a balance."""
+
+    id: int
+    kind: str
+    amount: Decimal
+    recorded_at: datetime
+    period_start: datetime | None
+    balance_after: Decimal
+    version: int
+    event_id: int | None
+    lot_id: int | None
+    reason: str | None
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedEventRow:
+    """One event with everything that it was charged by, and the hold that it captured; `voided_at` null: it stands."""
+
+    id: int
+    created_at: datetime
+    recorded_at: datetime
+    version: int
+    action_type: str
+    model: str | None
+    provider: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    quantity: Decimal | None
+    credits_charged: Decimal
+    api_cost: Decimal | None
+    credits_per_dollar: Decimal
+    multiplier: Decimal
+    cost_source: str
+    price_id: int | None
+    balance_after: Decimal
+    available_after: Decimal
+    description: str | None
+    session_id: str | None
+    idempotency_key: str
+    voided_at: datetime | None
+    void_reason: str | None
+    voided_by: str | None
+    hold_id: int | None
+    hold_amount: Decimal | None
+    late_capture: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LotDraw:
+    """A stretch of an event's credits and the lot that it drew on; without a lot it is debt.
+
+    `first_credit` is where the stretch begins among all credits that the user ever consumed.
+    """
+
+    lot_id: int | None
+    kind: str | None
+    credits: Decimal
+    first_credit: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +192,7 @@ class LedgerSettings:
     default_allowance: Decimal
     create_users: bool
     strict_action_types: bool
+    alert_below: list[Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +206,18 @@ class UserRow:
     demo_mode: bool
     is_admin: bool
     time_zone: str
+    period_anchor: datetime
     created_at: datetime
+    anonymised_at: datetime | None
     current_balance: Decimal | None
     monthly_allowance: Decimal | None
     current_month_consumed: Decimal | None
     total_consumed: Decimal | None
     overdraft_limit: Decimal | None
+    rollover_cap: Decimal | None
     held: Decimal | None
     available: Decimal | None
+    period_start: datetime | None
     next_reset_at: datetime | None
     version: int | None
 
@@ -114,8 +263,18 @@ class TokenRow:
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None
+    expires_in_days: int | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    replaced_by: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUser:
+    """A user whom a host application's token names. `is_admin` is read from the users table at this very request."""
+
+    user_id: int
+    is_admin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +289,49 @@ class TokenHolder:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsOutcome:
+    """What became of a change of a user's terms."""
+
+    outcome: str
+    replayed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnonymiseOutcome:
+    """What became of a user who was to be anonymised."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastAdmin:
+    """Whether a user is the only administrator."""
+
+    is_last_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One administrative act. `email` is the present one of the user it concerned."""
+
+    id: int
+    recorded_at: datetime
+    actor: str
+    act: str
+    user_id: int | None
+    email: str | None
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class OverviewRow:
     """Totals of a window: of one action type or, with `action_type` null, of all. Costs are in USD."""
 
     action_type: str | None
     event_count: int
     total_credits: Decimal
+    refunded_credits: Decimal
+    net_credits: Decimal
     total_api_cost_dollars: Decimal
     active_users: int
 
@@ -147,6 +343,8 @@ class UserActionUsage:
     action_type: str
     event_count: int
     total_credits: Decimal
+    refunded_credits: Decimal
+    net_credits: Decimal
     total_api_cost_dollars: Decimal
 
 

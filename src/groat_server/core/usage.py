@@ -19,7 +19,7 @@ class Usage:
     `cache_read_tokens` and `cache_write_tokens` are parts of it, as `reasoning_tokens` is a part of `output_tokens`.
     `quantity` counts the units of an action that is priced per unit. `api_cost` is in USD and replaces the catalogue's
     cost. `occurred_at` absent means now, by the database's clock. `enforce` asks for a refusal where the credits do not
-    suffice; `backfill` lets the use be older than 35 days.
+    suffice; `backfill` lets the use be older than 35 days. `hold_id` is the user's hold that this charge captures.
     """
 
     user_id: int | None
@@ -40,3 +40,4 @@ class Usage:
     metadata: Mapping[str, object] | None = None
     enforce: bool = False
     backfill: bool = False
+    hold_id: int | None = None

@@ -13,12 +13,15 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from groat_server.core.credits import DECIMALS, MAX_TOKENS, plain, trimmed
+from groat_server.core.credits import DECIMALS, MAX_TOKENS, ZERO, plain, trimmed
 from groat_server.core.text import is_safe, normal_email
 
 ID_MAX = 2**63 - 1
 QUANTITY_MAX = Decimal(10) ** 9
 ALLOWANCE_MAX = Decimal(10) ** 12
+CREDITS_MAX = Decimal(10) ** 12
+COST_BASIS_MAX = Decimal(10) ** 6
+PRIORITY_MAX = 100
 METADATA_BYTES_MAX = 4096
 METADATA_DEPTH_MAX = 32
 EMAIL_LENGTH_MAX = 320
@@ -28,6 +31,7 @@ ACTION_TYPE_PATTERN = r"[a-z0-9_.:-]{1,64}"
 
 _NUMBER_LENGTH_MAX = 60
 _AMOUNT = re.compile(AMOUNT_PATTERN)
+_SIGNED_AMOUNT = re.compile(f"-?{AMOUNT_PATTERN}")
 _ACTION_TYPE = re.compile(ACTION_TYPE_PATTERN)
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)", re.ASCII)
@@ -100,10 +104,11 @@ def tokens(value: object) -> int:
     return value
 
 
-def amount(value: object, *, most: Decimal) -> Decimal:
-    """Return an amount from 0 to `most`, from a number or a decimal text, trimmed."""
+def amount(value: object, *, most: Decimal, least: Decimal = ZERO) -> Decimal:
+    """Return an amount from `least` to `most`, from a number or a decimal text, trimmed."""
+    pattern = _SIGNED_AMOUNT if least < 0 else _AMOUNT
     match value:
-        case str() if _AMOUNT.fullmatch(value):
+        case str() if pattern.fullmatch(value):
             number = Decimal(value)
         case Decimal():
             number = value
@@ -111,12 +116,20 @@ def amount(value: object, *, most: Decimal) -> Decimal:
             number = Decimal(value)
         case _:
             raise ValueError("must be a number or a decimal string")
-    if not 0 <= number <= most:
-        raise ValueError(f"must be from 0 to {plain(most)}")
+    if not least <= number <= most:
+        raise ValueError(f"must be from {plain(least)} to {plain(most)}")
     number = trimmed(number)
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and -exponent > DECIMALS:
         raise ValueError(f"must have at most {DECIMALS} decimals")
+    return number
+
+
+def moved_amount(value: object, *, most: Decimal, least: Decimal = ZERO) -> Decimal:
+    """Return an amount as `amount` does, but for 0: what moves no credits is no act."""
+    number = amount(value, most=most, least=least)
+    if not number:
+        raise ValueError("must not be 0")
     return number
 
 

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Any
 from fastapi_offline import FastAPIOffline
 
 from groat_server import __version__
-from groat_server.http import admin_credits, admin_users, me, probes, problems, usage
+from groat_server.http import (
+    admin_audit,
+    admin_checks,
+    admin_credits,
+    admin_ledger,
+    admin_reports,
+    admin_tokens,
+    admin_users,
+    holds,
+    me,
+    probes,
+    problems,
+    statements,
+    usage,
+)
 from groat_server.http.middleware import Envelope
 
 if TYPE_CHECKING:
@@ -34,9 +48,19 @@ def create_app(service: Service) -> FastAPI:
         usage.router,
         usage.batches,
         usage.estimates,
+        holds.router,
         admin_credits.router,
+        admin_reports.router,
+        admin_checks.router,
+        statements.router,
         admin_users.router,
         admin_users.balances,
+        admin_ledger.router,
+        admin_ledger.voids,
+        admin_ledger.balances,
+        admin_ledger.explanations,
+        admin_tokens.router,
+        admin_audit.router,
         me.router,
     ):
         app.include_router(router)

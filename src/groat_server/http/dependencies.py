@@ -19,7 +19,7 @@ from groat_server.http.json import StrictRequest
 from groat_server.http.metrics import Gauges
 from groat_server.http.types import user_name
 from groat_server.operations.ledger import Ledger
-from groat_server.operations.tokens import Caller, authenticate
+from groat_server.operations.tokens import Caller, authenticate, authenticate_named
 from groat_server.operations.users import UserName
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
     from groat_server.core.scopes import Scope
+    from groat_server.http.jwt import JwtVerifier
 
 BODY_BYTES_MAX = 256 * 2**10
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -63,13 +64,13 @@ GaugesOf = Annotated[Gauges, Depends(gauges_of)]
 OwnUser = Annotated[int, Depends(own_user_of)]
 
 
-def _named(text: str) -> UserName:
-    """Read a user named in a path, where an id is text too."""
+def named(text: str) -> UserName:
+    """Read a user named in a path or a query, where an id is text too. Raises ValueError."""
     return user_name(int(text) if text.isascii() and text.isdigit() else text)
 
 
 # FastAPI takes path parameters of simple types only; what the route gets is the name that the text stands for.
-NamedUser = Annotated[str, Path(description="A user's id or e-mail address.", max_length=320), AfterValidator(_named)]
+NamedUser = Annotated[str, Path(description="A user's id or e-mail address.", max_length=320), AfterValidator(named)]
 
 
 class ProtectedRoute(APIRoute):
@@ -153,10 +154,21 @@ async def _authorize(request: Request, scope: Scope | None) -> Caller:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("This route needs an `Authorization: Bearer` token.", headers=_CHALLENGE)
     try:
-        caller = await authenticate(ledger_of(request), token.strip())
+        caller = await _caller(request, token.strip())
     except Unauthorized as error:
         error.headers.update(_CHALLENGE)
         raise
     if scope is not None:
         caller.require(scope)
     return caller
+
+
+async def _caller(request: Request, token: str) -> Caller:
+    """Find who presents this token: one of ours or, where they are taken, one of the host application's."""
+    verifier: JwtVerifier | None = request.app.state.service.jwt
+    if verifier is None or not verifier.takes(token):
+        return await authenticate(ledger_of(request), token)
+    name = await verifier.user_named_by(token)
+    if verifier.user_by == "email":
+        return await authenticate_named(ledger_of(request), email=name)
+    return await authenticate_named(ledger_of(request), external_id=name)

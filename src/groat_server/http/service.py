@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from groat_server.http.metrics import Gauges
+from groat_server.jobs.checks import Checker
 from groat_server.jobs.sweep import Sweeper
 from groat_server.operations.ledger import open_ledger
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from groat_server.database import Address
+    from groat_server.http.jwt import JwtVerifier
     from groat_server.operations.ledger import Ledger
+    from groat_server.settings import JwtSettings
 
 _PATIENCE_SECONDS = 0.5
 
@@ -37,12 +40,14 @@ class Service:
         address: Address,
         *,
         provider_durability: bool = False,
+        jwt: JwtSettings | None = None,
         prepare: Callable[[Ledger], Awaitable[object]] | None = None,
         accompany: Callable[[Ledger], Awaitable[None]] | None = None,
     ) -> None:
         self.address = address
         self.registry = CollectorRegistry()
         self.gauges = Gauges(self.registry)
+        self.jwt = None if jwt is None else _verifier(jwt)
         self._provider_durability = provider_durability
         self._prepare = prepare
         self._accompany = accompany
@@ -61,7 +66,9 @@ class Service:
             async with ledger.database.write() as connection:
                 await ledger.book(connection)  # so that the first charge need not wait for it
             self._sweeper = Sweeper(ledger)
-            jobs = [asyncio.create_task(self._prepared(ledger)), asyncio.create_task(self._sweeper.run())]
+            checker = Checker(ledger, self.gauges.checked)
+            tasks = (self._prepared(ledger), self._sweeper.run(), checker.run())
+            jobs = [asyncio.create_task(task) for task in tasks]
             try:
                 yield
             finally:
@@ -78,6 +85,12 @@ class Service:
         except Exception:  # nobody waits for this task before the service ends
             _log.exception("the sample data or its trickle failed")
             raise
+
+
+def _verifier(settings: JwtSettings) -> JwtVerifier:
+    from groat_server.http.jwt import JwtVerifier  # noqa: PLC0415 - slow imports that few services need
+
+    return JwtVerifier(settings)
 
 
 async def _end(jobs: Sequence[asyncio.Task[None]]) -> None:

@@ -35,7 +35,7 @@ class PriceShape:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptShape:
-    """A charge that was booked now or, `replayed`, earlier. `api_cost` is in USD."""
+    """A charge that was booked now or, `replayed`, earlier. `api_cost` is in USD; `voided`: it was taken back since."""
 
     id: int
     outcome: str
@@ -47,6 +47,7 @@ class ReceiptShape:
     overdrawn: bool
     version: int
     replayed: bool
+    voided: bool
     created_at: datetime
     price: PriceShape
 
@@ -86,21 +87,25 @@ class EstimateShape:
 
 @dataclass(frozen=True, slots=True)
 class ActionShape:
-    """One action type's part of a window."""
+    """One action type's part of a window. `net_credits` = `total_credits` - `refunded_credits`."""
 
     action_type: str
     event_count: int
     total_credits: Number
+    refunded_credits: Number
+    net_credits: Number
     total_api_cost_dollars: Number
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewShape:
-    """Totals of a window."""
+    """Totals of a window, net of voids. `refunded_credits` is what was given back of the window's own events."""
 
     period_days: int
     total_events: int
     total_credits: Number
+    refunded_credits: Number
+    net_credits: Number
     total_api_cost_dollars: Number
     active_users: int
     by_action_type: list[ActionShape]
@@ -140,7 +145,9 @@ class PersonShape:
     demo_mode: bool
     is_admin: bool
     time_zone: str
+    period_anchor: datetime
     created_at: datetime
+    anonymised_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,7 @@ class BalanceShape:
     monthly_allowance: Number
     total_consumed: Number
     overdraft_limit: Number
+    rollover_cap: Number
     held: Number
     available: Number
     next_reset_at: datetime
@@ -181,13 +189,27 @@ class EventShape:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenHoldShape:
+    """A hold that counts at present."""
+
+    id: str
+    amount: Number
+    created_at: datetime
+    expires_at: datetime
+    action_type: str | None
+    model: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserReportShape:
-    """One user: who, how much is left, the newest events, and usage by action type. No balance in demo mode."""
+    """One user: who, how much is left, the newest events, usage by action type, open holds. No balance in demo mode."""
 
     user: PersonShape
     balance: BalanceShape | None
     recent_events: list[EventShape]
     by_action_type: list[ActionShape]
+    open_holds: list[OpenHoldShape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +280,7 @@ class MyCreditsShape:
     monthly_allowance: Number | None
     total_consumed: Number | None
     overdraft_limit: Number | None
+    rollover_cap: Number | None
     held: Number | None
     available: Number | None
     next_reset_at: datetime | None
@@ -284,8 +307,10 @@ class TokenShape:
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None
+    expires_in_days: int | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    replaced_by: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,3 +327,25 @@ class TokenListShape:
 
     tokens: list[TokenShape]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditShape:
+    """One administrative act. `actor`: `token:<id>`, `cli:<who>`, or `role:<name>` for SQL run by hand."""
+
+    id: int
+    recorded_at: datetime
+    actor: str
+    act: str
+    user_id: int | None
+    email: str | None
+    details: Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditListShape:
+    """A page of administrative acts, newest first."""
+
+    acts: list[AuditShape]
+    count: int
+    next_cursor: str | None

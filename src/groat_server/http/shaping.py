@@ -44,13 +44,16 @@ _REFUSALS: dict[Outcome, type[GroatError]] = {
     Outcome.UNKNOWN_USER: NotFound,
     Outcome.BUSY: Busy,
     Outcome.IDEMPOTENCY_CONFLICT: Conflict,
+    Outcome.UNKNOWN_HOLD: NotFound,
+    Outcome.HOLD_CAPTURED: Conflict,
     Outcome.FAILED: GroatError,
 }
 
 
-def shaped(shape: type[Shape], row: object) -> Shape:
-    """Return the shape whose fields are the row's columns of the same names."""
-    return shape(**{field.name: getattr(row, field.name) for field in fields(shape)})  # type: ignore[arg-type] # shapes are dataclasses
+def shaped(shape: type[Shape], row: object, **members: object) -> Shape:
+    """Return the shape whose fields are these members and else the row's columns of the same names."""
+    names = {field.name for field in fields(shape)} - members.keys()  # type: ignore[arg-type] # shapes are dataclasses
+    return shape(**{name: getattr(row, name) for name in names}, **members)
 
 
 def price_shape(charge: Charge, version: PriceVersion | None, model: str | None) -> PriceShape:
@@ -97,6 +100,7 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape | UntrackedShape:
         overdrawn=booking.balance < 0,
         version=booking.version,
         replayed=receipt.outcome is Outcome.REPLAYED,
+        voided=bool(receipt.row and receipt.row.voided),
         created_at=booking.created_at,
         price=price_shape(charge, receipt.version, receipt.usage.model),
     )
@@ -112,7 +116,7 @@ def refusal(receipt: Receipt) -> GroatError:
                 "required": charge.credits_charged,
                 "available": row.available,
                 "balance": row.balance,
-                "held": 0,
+                "held": row.held,
                 "next_reset_at": row.next_reset_at,
             },
         )

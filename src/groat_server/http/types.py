@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, With
 
 from groat_server.core import values
 from groat_server.core.credits import MAX_API_COST, MAX_TOKENS
+from groat_server.core.holds import SECONDS_MAX
+from groat_server.operations.reports import DAYS_MAX, FILE_ROWS_MAX, LIMIT_MAX
 from groat_server.operations.users import ExternalId, UserName
 
 _NAME_LENGTH_MAX = 255
@@ -47,6 +49,15 @@ def _amount(most: Decimal) -> _Rule:
     number = {"type": "number", "minimum": 0, "maximum": int(most)}
     text = {"type": "string", "pattern": f"^{values.AMOUNT_PATTERN}$"}
     return _Rule(partial(values.amount, most=most), {"anyOf": [number, text]})
+
+
+def _moved_amount(most: Decimal, *, signed: bool = False) -> _Rule:
+    """Return the rule of an amount that is not 0."""
+    least = -most if signed else Decimal(0)
+    bound = {"minimum": int(least)} if signed else {"exclusiveMinimum": 0}
+    number = {"type": "number", **bound, "maximum": int(most)}
+    text = {"type": "string", "pattern": f"^{'-?' if signed else ''}{values.AMOUNT_PATTERN}$"}
+    return _Rule(partial(values.moved_amount, most=most, least=least), {"anyOf": [number, text]})
 
 
 def _digits(least: int, greatest: int) -> _Rule:
@@ -116,11 +127,20 @@ Flag = Annotated[bool, Strict()]
 ApiCost = Annotated[Decimal, _amount(MAX_API_COST)]
 Quantity = Annotated[Decimal, _amount(values.QUANTITY_MAX)]
 Allowance = Annotated[Decimal, _amount(values.ALLOWANCE_MAX)]
+Credits = Annotated[Decimal, _moved_amount(values.CREDITS_MAX)]
+HeldCredits = Annotated[Decimal, _amount(values.CREDITS_MAX)]
+SignedCredits = Annotated[Decimal, _moved_amount(values.CREDITS_MAX, signed=True)]
+CostBasis = Annotated[Decimal, _amount(values.COST_BASIS_MAX)]
+Priority = Annotated[int, Strict(), Field(ge=0, le=values.PRIORITY_MAX)]
+Reason = Annotated[str, _text(500, multiline=True)]
+EventId = Annotated[int, Strict(), Field(ge=1, le=values.ID_MAX)]
+HoldSeconds = Annotated[int, Strict(), Field(ge=1, le=SECONDS_MAX)]
 Instant = Annotated[datetime, _Rule(values.instant, {"type": "string", "format": "date-time"})]
 Metadata = Annotated[dict[str, Any], BeforeValidator(values.metadata)]
 User = Annotated[UserName, _Rule(user_name, _USER_SCHEMA)]
-DayCount = Annotated[int, _digits(1, 366)]
-Limit = Annotated[int, _digits(1, 500)]
+DayCount = Annotated[int, _digits(1, DAYS_MAX)]
+Limit = Annotated[int, _digits(1, LIMIT_MAX)]
+RowCount = Annotated[int, _digits(1, FILE_ROWS_MAX)]
 Id = Annotated[int, _digits(1, values.ID_MAX)]
 Cursor = Annotated[str, _text(1000)]
 Search = Annotated[str, _text(200)]

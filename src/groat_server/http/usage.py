@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import Header
 from pydantic import Field, ValidationError, WithJsonSchema, model_validator
 
 from groat_server.core.outcomes import DETAILS, Outcome
@@ -16,6 +15,7 @@ from groat_server.errors import BadRequest, Conflict, Forbidden, InsufficientCre
 from groat_server.http import types
 from groat_server.http.dependencies import CallerOf, GaugesOf, LedgerOf, protected_router
 from groat_server.http.json import JSON
+from groat_server.http.keys import IdempotencyKey, keyed, one_key
 from groat_server.http.problems import field_errors, problem_responses
 from groat_server.http.shapes import BatchShape, EstimateShape, ReceiptShape, UntrackedShape
 from groat_server.http.shaping import price_shape, receipt_shape, refusal
@@ -83,9 +83,6 @@ class BatchRequest(types.Body):
     events: Annotated[list[_UsageItem], Field(min_length=1, max_length=operations.BATCH_MAX)]
 
 
-IdempotencyKey = Annotated[types.Key | None, Header(description="The key under which this charge is made once.")]
-
-
 @router.post(
     "/usage",
     status_code=201,
@@ -99,15 +96,12 @@ async def charge(
     body: UsageRequest, ledger: LedgerOf, caller: CallerOf, gauges: GaugesOf, idempotency_key: IdempotencyKey = None
 ) -> JSON:
     """Charge one use of AI to a user, once under its key."""
-    key = _one_key(idempotency_key, body.idempotency_key)
-    _check_rights(body, caller)
+    key = one_key(idempotency_key, body.idempotency_key)
+    check_rights(body, caller)
     (user_id,) = await find_users_to_charge(ledger, [body.user])
     (receipt,) = await operations.charge(ledger, [usage_of(body, user_id, key)])
     gauges.count([receipt.outcome])
-    answer = receipt_shape(receipt)
-    is_new = receipt.outcome is Outcome.RECORDED
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
-    return JSON(answer, status_code=201 if is_new else 200, headers=headers)
+    return keyed(receipt_shape(receipt), is_done=receipt.outcome is Outcome.RECORDED)
 
 
 @batches.post("/usage/batch", response_model=BatchShape, responses=problem_responses())
@@ -148,22 +142,11 @@ async def estimate(body: EstimateRequest, ledger: LedgerOf) -> JSON:
     return JSON(EstimateShape(quote.charge.credits_charged, quote.charge.api_cost, price))
 
 
-def _one_key(header: str | None, field: str | None) -> str:
-    if header is not None and field is not None and header != field:
-        raise BadRequest("The header and the body name different idempotency keys.", code="idempotency_key_mismatch")
-    key = header or field
-    if key is None:
-        raise BadRequest(
-            "A charge needs a key: the header Idempotency-Key or the field idempotency_key.",
-            code="idempotency_key_required",
-        )
-    return key
-
-
-def _check_rights(body: UsageRequest, caller: Caller) -> None:
+def check_rights(body: Use, caller: Caller) -> None:
+    """Raise Forbidden where the caller may not say what the body says."""
     if body.api_cost is not None:
         caller.require(Scope.USAGE_PRICE)
-    if body.backfill:
+    if isinstance(body, UsageRequest) and body.backfill:
         caller.require(Scope.ADMIN)
 
 
@@ -171,7 +154,7 @@ def _read_item(item: object, caller: Caller) -> UsageRequest | dict[str, Any]:
     """Return an item of a batch, or the result that refuses it."""
     try:
         body = UsageRequest.model_validate(item)
-        _check_rights(body, caller)
+        check_rights(body, caller)
     except ValidationError as error:
         return _refused(Outcome.INVALID, errors=field_errors(error.errors()))
     except Forbidden as error:

@@ -24,6 +24,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from groat_server.errors import CannotStart
+from groat_server.migrations.rights import defined_functions, let_in, secure_functions, service_roles
 from groat_server.sql import source
 
 if TYPE_CHECKING:
@@ -39,7 +40,21 @@ _ATTEMPTS = 15
 _ADVISORY_LOCK = 0x67726F6174  # "groat"
 _VERSIONS = Path(__file__).parent / "versions"
 # In the order in which they are installed.
-_DEFINITIONS = ("periods", "accounts", "users", "guards", "action_types", "charge_batch")
+_DEFINITIONS = (
+    "periods",
+    "audit",
+    "operations",
+    "lots",
+    "accounts",
+    "users",
+    "guards",
+    "action_types",
+    "charge_batch",
+    "holds",
+    "grants",
+    "corrections",
+    "anonymise",
+)
 _CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 
 
@@ -72,8 +87,24 @@ def migrate(url: str, *, schema: str = "public", to: str = "head") -> Migrated:
             _refuse_foreign_tables(connection, schema)
         if before is None or before < (head() if to == "head" else to):
             _retried(lambda: _upgrade(url, options, schema, to))
-        changed = _retried(lambda: _install_definitions(connection))
-        return Migrated(before=before, after=_revision(connection, schema) or "", definitions=changed)
+        after = _revision(connection, schema) or ""
+        # They speak of this version's tables, and of no earlier one's.
+        changed = _retried(lambda: _install_definitions(connection)) if after == head() else ()
+        return Migrated(before=before, after=after, definitions=changed)
+
+
+def let_service_in(url: str, role: str, *, schema: str = "public") -> None:
+    """Give a role what a service needs and no more; migrations keep that up from then on.
+
+    Raises CannotStart where the role is not there, or the schema is not this version's.
+    """
+    options = f"-c search_path={schema},pg_temp"
+    with psycopg.connect(url, options=options, application_name="groat migrate") as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+        if _revision(connection, schema) != head():
+            raise CannotStart("The database does not have the schema of this version of Groat: run `groat db migrate`.")
+        let_in(connection, role, tables=_tables(), functions=_functions())
 
 
 async def is_current(connection: psycopg.AsyncConnection[Any], schema: str = "public") -> bool:
@@ -127,7 +158,22 @@ def _install_definitions(connection: psycopg.Connection) -> tuple[str, ...]:
                 " ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = now()",
                 (name, digest),
             )
+        if changed:
+            secure_functions(connection, _functions())
+            for role in service_roles(connection):
+                let_in(connection, role, tables=_tables(), functions=_functions())
     return tuple(name for name, _, _ in changed)
+
+
+def _functions() -> list[str]:
+    """Return the names of all functions of ours."""
+    return defined_functions(text for _, text, _ in _definitions())
+
+
+def _tables() -> list[str]:
+    """Return the names of all tables of ours."""
+    created = {name for path in _VERSIONS.glob("*.sql") for name in _CREATED.findall(path.read_text("utf-8"))}
+    return sorted(created | {VERSION_TABLE})
 
 
 @cache
@@ -149,8 +195,7 @@ def _revision(connection: psycopg.Connection, schema: str) -> str | None:
 
 
 def _refuse_foreign_tables(connection: psycopg.Connection, schema: str) -> None:
-    ours = {name for path in _VERSIONS.glob("*.sql") for name in _CREATED.findall(path.read_text("utf-8"))}
-    foreign = sorted(_relations(connection, schema) & ours, key=lambda name: (name != "users", name))
+    foreign = sorted(_relations(connection, schema) & set(_tables()), key=lambda name: (name != "users", name))
     if foreign:
         raise CannotStart(
             f"The schema {schema!r} already has a table or view {foreign[0]!r} that is not Groat's. "

@@ -96,13 +96,16 @@ async def import_file(
     *,
     until_now: bool = False,
     create_users: bool = False,
+    settled: bool = False,
     rejects: Path | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
 ) -> ImportReport:
     """Charge each row of a usage log (CSV or JSON Lines) once, in order, however often and however far it is run.
 
     `until_now` shifts all times so that the last event of the file is now, the first time it is run. `create_users`
-    makes users of unknown e-mail addresses. Bad rows go to `rejects` (default: `<path>.rejects.csv`).
+    makes users of unknown e-mail addresses. `settled` is for history that was paid for elsewhere: with each batch every
+    user gets an adjustment of the same sum, so that reports are complete and no balance moves. Bad rows go to `rejects`
+    (default: `<path>.rejects.csv`).
 
     Raises NotFound (no_such_file), Unprocessable (bad_file) for a file of unknown columns or without required ones,
     Conflict (import_running, rejects_exist, file_changed), GroatError (unreadable_file, rejects_unusable), and Busy
@@ -113,9 +116,10 @@ async def import_file(
         raise NotFound(f"There is no file {path}.", code="no_such_file")
     tell = progress or (lambda _: None)
     survey = await _survey(path, tell, with_times=until_now)
-    options = {"until_now": until_now, "create_users": create_users}
+    # The job of a file is found by its options: those of today's default are the same as those of before.
+    options = {"until_now": until_now, "create_users": create_users} | ({"settled": True} if settled else {})
     async with _claimed_job(ledger, survey, path, options) as job:
-        run = _Run(ledger, path, survey, job, create_users=create_users, tell=tell)
+        run = _Run(ledger, path, survey, job, create_users=create_users, settled=settled, tell=tell)
         rejects = rejects or path.with_name(path.name + ".rejects.csv")
         if job.finished_at is None:
             await run.charge_all(RejectsFile(rejects))
@@ -168,6 +172,7 @@ class _Run:
     survey: Survey
     job: ImportJob
     create_users: bool = field(kw_only=True)
+    settled: bool = field(kw_only=True)
     tell: Callable[[ImportProgress], None] = field(kw_only=True)
     recorded: int = 0
     replayed: int = 0
@@ -256,7 +261,7 @@ class _Run:
         waiting = list(range(len(usages)))
         for attempt in itertools.count(1):
             try:
-                answers = await charge(self.ledger, [usages[index] for index in waiting]) if waiting else []
+                answers = await self._booked([usages[index] for index in waiting])
             except Busy:
                 if attempt >= _CHARGE_ATTEMPTS:
                     raise
@@ -270,6 +275,9 @@ class _Run:
                     raise Busy("Somebody keeps the balance of a user locked; run the import again.")
             await asyncio.sleep(_CHARGE_PAUSE * 2**attempt)
         return [receipt for receipt in receipts if receipt is not None]
+
+    async def _booked(self, usages: list[Usage]) -> list[Receipt]:
+        return await charge(self.ledger, usages, settled=self.settled) if usages else []
 
     def _count(self, batch: Batch, receipts: Sequence[Receipt]) -> list[Reject]:
         """Add up what became of a batch, and return its bad rows in order of their lines."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10
 _LOCKED_SECONDS = 1.0
+_FILES_AT_A_TIME = 2  # of the connections for reading
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
 
@@ -37,6 +38,7 @@ class Ledger:
     server_version: str = ""
     provider_durability: bool = False
     action_types: set[str] = field(default_factory=set)
+    file_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FILES_AT_A_TIME))
     _turns: WeakValueDictionary[int | None, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _locked: dict[int | None, float] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)

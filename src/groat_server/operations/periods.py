@@ -1,4 +1,4 @@
-"""Carrying out what is due: resets today; whatever else changes a balance by the clock alone, later."""
+"""Carrying out what is due by the clock alone: resets, lots that start or expire, holds that have expired."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from groat_server.operations.ledger import Ledger
 
 _SWEEP = Statement("periods/sweep", Count)
+_SWEEP_HOLDS = Statement("periods/sweep_holds", Count)
 _BATCH = 500
 
 
@@ -19,10 +20,16 @@ async def sweep(ledger: Ledger) -> int:
 
     Harmless in many processes at once: whoever is locked is being rolled by another.
     """
+    swept = await _in_batches(ledger, _SWEEP)
+    await _in_batches(ledger, _SWEEP_HOLDS)
+    return swept
+
+
+async def _in_batches(ledger: Ledger, statement: Statement[Count]) -> int:
     swept = 0
     while True:
         async with ledger.database.write() as connection:
-            rolled = (await _SWEEP.one(connection, batch=_BATCH)).count
-        swept += rolled
-        if rolled < _BATCH:
+            found = (await statement.one(connection, batch=_BATCH)).count
+        swept += found
+        if found < _BATCH:
             return swept

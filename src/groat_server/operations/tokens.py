@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from groat_server.core.rows import TokenHolder, TokenRow, UserId
+from groat_server.core.rows import NamedUser, TokenHolder, TokenRow, UserId
 from groat_server.core.scopes import Scope
 from groat_server.errors import Forbidden, NotFound, Unauthorized
 from groat_server.sql import Statement
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from groat_server.operations.ledger import Ledger
 
 _CREATE = Statement("tokens/create", TokenRow)
+_ROTATE = Statement("tokens/rotate", TokenRow)
 _LIST = Statement("tokens/list", TokenRow)
 _REVOKE = Statement("tokens/revoke", UserId)
 _FIND = Statement("tokens/find", TokenHolder)
+_FIND_NAMED = Statement("tokens/find_named", NamedUser)
 _TOUCH = Statement("tokens/touch", UserId)
 
+GRACE_HOURS = 24
 _MARK = "groat_"
 _PREFIX_LENGTH = len(_MARK) + 6
 
@@ -42,9 +45,12 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a user, or a service (`user_id` None) with its scopes. An administrator has every scope."""
+    """Who is calling: a user, or a service (`user_id` None) with its scopes. An administrator has every scope.
 
-    token_id: int
+    `token_id` None: a user who came with a token of the host application.
+    """
+
+    token_id: int | None
     user_id: int | None
     is_admin: bool
     scopes: frozenset[Scope]
@@ -61,7 +67,7 @@ class Caller:
     @property
     def actor(self) -> str:
         """How the caller is named in the books."""
-        return f"token:{self.token_id}"
+        return f"user:{self.user_id}" if self.token_id is None else f"token:{self.token_id}"
 
 
 async def create_token(
@@ -71,11 +77,15 @@ async def create_token(
     user_id: int | None = None,
     scopes: Iterable[Scope] = (),
     lifetime: timedelta | None = None,
+    actor: str | None = None,
 ) -> NewToken:
-    """Make a token for a user (with the user's rights) or, with `scopes`, for a service."""
-    token = _MARK + secrets.token_urlsafe(32)
-    async with ledger.database.write() as connection:
-        row = await _CREATE.one(
+    """Make a token for a user (with the user's rights) or, with `scopes`, for a service.
+
+    Raises NotFound where the user was anonymised.
+    """
+    token = _new_token()
+    async with ledger.database.act(actor) as connection:
+        row = await _CREATE.maybe(
             connection,
             user_id=user_id,
             name=name,
@@ -84,6 +94,36 @@ async def create_token(
             scopes=sorted({scope.value for scope in scopes}),
             expires_at=None if lifetime is None else datetime.now(UTC) + lifetime,
         )
+    if row is None:
+        raise NotFound("There is no such user.", code="unknown_user")
+    return NewToken(token, row)
+
+
+async def rotate_token(
+    ledger: Ledger,
+    token_id: int,
+    *,
+    grace_hours: int = GRACE_HOURS,
+    lifetime_days: int | None = None,
+    actor: str | None = None,
+) -> NewToken:
+    """Make a token in place of another, with its name, scopes and holder; the old one works for some hours more.
+
+    Without `lifetime_days` the new one lives as long as the old one was to. Raises NotFound where there is no such
+    token, it works no more, or it was rotated before.
+    """
+    token = _new_token()
+    async with ledger.database.act(actor) as connection:
+        row = await _ROTATE.maybe(
+            connection,
+            token_id=token_id,
+            prefix=token[:_PREFIX_LENGTH],
+            token_hash=_hashed(token),
+            lifetime_days=lifetime_days,
+            grace_hours=grace_hours,
+        )
+    if row is None:
+        raise NotFound("There is no such token that works and was not rotated before.", code="unknown_token")
     return NewToken(token, row)
 
 
@@ -93,9 +133,9 @@ async def list_tokens(ledger: Ledger, *, user_id: int | None = None, limit: int 
         return await _LIST.all(connection, user_id=user_id, limit=limit)
 
 
-async def revoke_token(ledger: Ledger, token_id: int) -> None:
+async def revoke_token(ledger: Ledger, token_id: int, *, actor: str | None = None) -> None:
     """Take a token away, from the next request on. Raises NotFound."""
-    async with ledger.database.write() as connection:
+    async with ledger.database.act(actor) as connection:
         if await _REVOKE.maybe(connection, token_id=token_id) is None:
             raise NotFound("There is no such token.", code="unknown_token")
 
@@ -109,6 +149,19 @@ async def authenticate(ledger: Ledger, token: str) -> Caller:
         if holder.is_stale:
             await _TOUCH.maybe(connection, token_id=holder.token_id)
     return Caller(holder.token_id, holder.user_id, holder.is_admin, frozenset(map(Scope, holder.scopes)))
+
+
+async def authenticate_named(ledger: Ledger, *, email: str | None = None, external_id: str | None = None) -> Caller:
+    """Return the user whom a verified token of the host application names. Raises Unauthorized where it is nobody."""
+    async with ledger.database.write() as connection:
+        user = await _FIND_NAMED.maybe(connection, email=email, external_id=external_id)
+    if user is None:
+        raise Unauthorized("Nobody is known whom this token names.")
+    return Caller(None, user.user_id, user.is_admin, frozenset())
+
+
+def _new_token() -> str:
+    return _MARK + secrets.token_urlsafe(32)
 
 
 def _hashed(token: str) -> bytes:

@@ -80,15 +80,27 @@ class Quote:
     version: PriceVersion | None
 
 
-async def charge(ledger: Ledger, usages: Sequence[Usage], *, at: datetime | None = None) -> list[Receipt]:
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What holds for all usages of a call: the action types that may be charged, its instant, whether it is settled."""
+
+    known: set[str]
+    at: datetime | None
+    settled: bool
+
+
+async def charge(
+    ledger: Ledger, usages: Sequence[Usage], *, at: datetime | None = None, settled: bool = False
+) -> list[Receipt]:
     """Charge each usage, in order, each key once; one receipt an input, in order. Durable once it returns.
 
-    `at` is the instant of the call, for tests and sample data; absent, it is the database's clock. A usage that errs in
-    a way nobody foresaw harms none of the others: the batch is taken in halves until it stands alone.
+    `at` is the instant of the call, for tests and sample data; absent, it is the database's clock. `settled` is for
+    history that was paid for elsewhere: each user gets an adjustment of the same sum, and no balance moves. A usage
+    that errs in a way nobody foresaw harms none of the others: the batch is taken in halves until it stands alone.
     """
     known = await register_action_types(ledger, {usage.action_type for usage in usages})
     async with ledger.turn({usage.user_id for usage in usages}), ledger.database.write() as connection:
-        return await _charge(ledger, connection, usages, known, at)
+        return await _charge(ledger, connection, usages, _Call(known, at, settled))
 
 
 async def estimate(ledger: Ledger, usage: Usage) -> Quote | Unpriceable:
@@ -111,43 +123,39 @@ async def register_action_types(ledger: Ledger, names: set[str]) -> set[str]:
     return names & ledger.action_types
 
 
-async def _charge(
-    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
-) -> list[Receipt]:
+async def _charge(ledger: Ledger, connection: Connection, usages: Sequence[Usage], call: _Call) -> list[Receipt]:
     try:
-        return await _charge_priced(ledger, connection, usages, known, at)
+        return await _charge_priced(ledger, connection, usages, call)
     except (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError, UnicodeEncodeError):
         if len(usages) == 1:
             _log.exception("a charge could not be stored")
             return [Receipt(Outcome.FAILED, usages[0], None, None, None, None)]
-        return await _charge_in_halves(ledger, connection, usages, known, at)
+        return await _charge_in_halves(ledger, connection, usages, call)
 
 
 async def _charge_in_halves(
-    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
+    ledger: Ledger, connection: Connection, usages: Sequence[Usage], call: _Call
 ) -> list[Receipt]:
     middle = len(usages) // 2
-    first = await _charge(ledger, connection, usages[:middle], known, at)
+    first = await _charge(ledger, connection, usages[:middle], call)
     try:
-        return first + await _charge(ledger, connection, usages[middle:], known, at)
+        return first + await _charge(ledger, connection, usages[middle:], call)
     except OperationalError as error:
         # Not simply busy: the first half is booked.
         raise Busy(DETAIL_UNKNOWN, code="outcome_unknown", headers=RETRY_AFTER) from error
 
 
-async def _charge_priced(
-    ledger: Ledger, connection: Connection, usages: Sequence[Usage], known: set[str], at: datetime | None
-) -> list[Receipt]:
+async def _charge_priced(ledger: Ledger, connection: Connection, usages: Sequence[Usage], call: _Call) -> list[Receipt]:
     book = await ledger.book(connection)
-    instant = at or datetime.now(UTC)
+    instant = call.at or datetime.now(UTC)
     for _ in range(_PRICING_ATTEMPTS):
         priced = [
             price(usage, book, usage.occurred_at or instant)
-            if usage.action_type in known
+            if usage.action_type in call.known
             else Unpriceable("unknown_action_type", "")
             for usage in usages
         ]
-        rows = await _call(ledger, connection, usages, _arguments(usages, priced, book), at)
+        rows = await _call(ledger, connection, usages, _arguments(usages, priced, book, call), call.at)
         if not rows or rows[0].outcome != "stale_prices":
             return [
                 await _receipt(ledger, connection, usage, found, row)
@@ -183,7 +191,9 @@ async def _call(
     return rows
 
 
-def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], book: PriceBook) -> dict[str, object]:
+def _arguments(
+    usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], book: PriceBook, call: _Call
+) -> dict[str, object]:
     charges = [found if isinstance(found, Charge) else None for found in priced]
     priced_from: datetime | None = None
     priced_until: datetime | None = None
@@ -221,6 +231,8 @@ def _arguments(usages: Sequence[Usage], priced: Sequence[Charge | Unpriceable], 
         "descriptions": [usage.description for usage in usages],
         "sessions": [usage.session_id for usage in usages],
         "metadatas": [None if usage.metadata is None else Jsonb(usage.metadata) for usage in usages],
+        "holds": [usage.hold_id for usage in usages],
+        "settled": call.settled,
     }
 
 

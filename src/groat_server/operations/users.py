@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from psycopg.errors import UniqueViolation
 
-from groat_server.core.rows import Count, EventRow, UserId, UserRow
-from groat_server.errors import Conflict, NotFound
+from groat_server.core.rows import AnonymiseOutcome, Count, EventRow, LastAdmin, TermsOutcome, UserId, UserRow
+from groat_server.database import RETRY_AFTER
+from groat_server.errors import Busy, Conflict, NotFound
 from groat_server.operations.shared_settings import show_settings
 from groat_server.sql import Statement
 
@@ -26,7 +27,9 @@ _CREATE = Statement("users/create", UserId)
 _ENSURE = Statement("users/ensure", UserId)
 _UPDATE = Statement("users/update", UserId)
 _SETTLE = Statement("users/settle", Count)
-_SET_ALLOWANCE = Statement("users/set_allowance", Count)
+_SET_TERMS = Statement("users/set_terms", TermsOutcome)
+_ANONYMISE = Statement("users/anonymise", AnonymiseOutcome)
+_IS_LAST_ADMIN = Statement("users/is_last_admin", LastAdmin)
 _SHOW = Statement("users/show", UserRow)
 _LIST = Statement("users/list", UserRow)
 _EVENTS = Statement("users/events", EventRow)
@@ -92,12 +95,13 @@ async def create_user(
     monthly_allowance: Decimal | None = None,
     time_zone: str = "UTC",
     created_at: datetime | None = None,
+    actor: str | None = None,
 ) -> UserRow:
     """Create a user, with a balance that opens with the allowance (absent: the default).
 
     `created_at` anchors the periods; absent, it is now. Raises Conflict (email_taken, external_id_taken).
     """
-    async with ledger.database.write() as connection:
+    async with ledger.database.act(actor) as connection:
         created = await _CREATE.one(
             connection,
             email=email,
@@ -137,15 +141,18 @@ async def list_events(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllowanceChange:
-    """A new monthly allowance in credits, from the next period on.
+class Terms:
+    """What of a user's terms is to change, in credits; None leaves it as it is.
 
-    With `grant_now`, what it exceeds this period's granted allowance by is granted at once; nothing is clawed back.
+    The allowance counts from the next period on. With `grant_now`, what it exceeds this period's granted allowance by
+    is granted at once, once under `key`; nothing is clawed back.
     """
 
-    allowance: Decimal
+    allowance: Decimal | None = None
+    overdraft_limit: Decimal | None = None
+    rollover_cap: Decimal | None = None
     grant_now: bool = False
-    actor: str
+    key: str | None = None
 
 
 async def update_user(
@@ -157,14 +164,19 @@ async def update_user(
     demo_mode: bool | None = None,
     is_admin: bool | None = None,
     time_zone: str | None = None,
-    allowance: AllowanceChange | None = None,
-) -> None:
+    period_anchor: datetime | None = None,
+    terms: Terms | None = None,
+    actor: str | None = None,
+) -> bool:
     """Change what is given of a user, all of it or nothing; None leaves it as it is.
 
-    A new time zone counts from the next period on. Raises NotFound, and Conflict: email_taken; demo_mode_refused where
-    a user with a history is to enter demo mode; demo_mode where one without a balance is to have an allowance.
+    A new time zone or anchor counts from the next period on. Returns whether the terms' key had been used for the same
+    before. Raises NotFound, and Conflict: email_taken; last_admin; demo_mode_refused where a user with a history is to
+    enter demo mode; demo_mode where one without a balance is to have terms; idempotency_conflict.
     """
-    async with ledger.database.write() as connection, connection.transaction():
+    async with ledger.database.act(actor) as connection:
+        if is_admin is False:
+            await _keep_an_admin(connection, user_id)
         changed = await _UPDATE.maybe(
             connection,
             user_id=user_id,
@@ -173,19 +185,53 @@ async def update_user(
             demo_mode=demo_mode,
             is_admin=is_admin,
             time_zone=time_zone,
+            period_anchor=period_anchor,
         )
         if changed is None:
             raise NotFound("There is no such user.", code="unknown_user")
-        if allowance is not None:
-            await _set_allowance(connection, user_id, allowance)
+        return terms is not None and await _set_terms(connection, user_id, terms, actor)
 
 
-async def _set_allowance(connection: Connection, user_id: int, change: AllowanceChange) -> None:
-    changed = await _SET_ALLOWANCE.one(
-        connection, user_id=user_id, allowance=change.allowance, grant_now=change.grant_now, actor=change.actor
+async def anonymise_user(ledger: Ledger, user_id: int, *, actor: str) -> None:
+    """Take out of the ledger who a user was, for ever; amounts stay, and no total moves.
+
+    A repeat does nothing. Raises NotFound, Busy, and Conflict (last_admin).
+    """
+    async with ledger.database.act(actor) as connection:
+        await _keep_an_admin(connection, user_id)
+        done = await _ANONYMISE.one(connection, user_id=user_id, actor=actor)
+    if done.outcome == "unknown_user":
+        raise NotFound("There is no such user.", code="unknown_user")
+    if done.outcome == "busy":
+        raise Busy("This user has bookings in the future; send the same request again.", headers=RETRY_AFTER)
+
+
+async def _keep_an_admin(connection: Connection, user_id: int) -> None:
+    if (await _IS_LAST_ADMIN.one(connection, user_id=user_id)).is_last_admin:
+        raise Conflict("This user is the only administrator; make somebody else one first.", code="last_admin")
+
+
+async def _set_terms(connection: Connection, user_id: int, terms: Terms, actor: str | None) -> bool:
+    done = await _SET_TERMS.one(
+        connection,
+        user_id=user_id,
+        key=terms.key if terms.grant_now else None,
+        allowance=terms.allowance,
+        grant_now=terms.grant_now,
+        overdraft=terms.overdraft_limit,
+        rollover=terms.rollover_cap,
+        actor=actor,
     )
-    if not changed.count:
-        raise Conflict("A user in demo mode has no balance, so no allowance either.", code="demo_mode")
+    match done.outcome:
+        case "changed":
+            return bool(done.replayed)
+        case "demo_mode":
+            raise Conflict("A user in demo mode has no balance, so no terms either.", code="demo_mode")
+        case "idempotency_conflict":
+            raise Conflict("This key was used before for something else.", code="idempotency_conflict")
+        case "busy":
+            raise Busy("This user has bookings in the future; send the same request again.", headers=RETRY_AFTER)
+    raise NotFound("There is no such user.", code="unknown_user")
 
 
 async def _resolve(connection: Connection, names: Sequence[UserName]) -> list[int | None]:

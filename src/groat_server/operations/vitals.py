@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Seconds since the newest event was booked (NaN: there is none), users without balance, overdue resets."""
+    """Seconds since the newest event was booked (NaN: there is none), users without balance, overdue resets, holds."""
 
     last_event_age_seconds: Decimal
     users_without_balance: int
     overdue_resets: int
+    open_holds: int
+    held_credits: Decimal
 
 
 _VITALS = Statement("checks/vitals", Vitals)

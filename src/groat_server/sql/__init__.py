@@ -16,6 +16,8 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from psycopg import AsyncConnection
 
 Row = TypeVar("Row")
@@ -28,6 +30,14 @@ _COMMENT = re.compile(r"--[^\n]*")
 def source(name: str) -> LiteralString:
     """Return the text of the statement `name` ("reports/overview"), as published: with `:name` parameters."""
     return files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
+
+
+@cache
+def all_statements() -> tuple[str, ...]:
+    """Return the texts of all statements, without their comments; definitions are none."""
+    folders = (each for each in files(__package__).iterdir() if each.is_dir() and each.name != "definitions")
+    texts = (file.read_text("utf-8") for folder in folders for file in folder.iterdir() if file.name.endswith(".sql"))
+    return tuple(_COMMENT.sub("", text) for text in texts)
 
 
 class Statement(Generic[Row]):
@@ -52,6 +62,15 @@ class Statement(Generic[Row]):
         async with connection.cursor(row_factory=class_row(self.row)) as cursor:
             await cursor.execute(_composed(self.name), parameters)
             return await cursor.fetchall()
+
+    async def batches(
+        self, connection: AsyncConnection[Any], size: int, **parameters: object
+    ) -> AsyncIterator[list[Row]]:
+        """Run the statement within the connection's transaction and yield its rows, so many at a time."""
+        async with connection.cursor(name="batches", row_factory=class_row(self.row)) as cursor:
+            await cursor.execute(_composed(self.name), parameters)
+            while rows := await cursor.fetchmany(size):
+                yield rows
 
     async def maybe(self, connection: AsyncConnection[Any], **parameters: object) -> Row | None:
         """Run a statement that returns one row or none."""

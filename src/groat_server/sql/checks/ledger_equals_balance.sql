@@ -1,4 +1,4 @@
--- Every balance is the sum of its ledger entries less what its events consumed.
+-- Every balance is the sum of its ledger entries less what its events consumed; a voided event and its void cancel out.
 SELECT 'user ' || cb.user_id AS subject,
     'balance ' || cb.current_balance || ', ledger entries ' || coalesce(entries.amount, 0) || ', events '
         || coalesce(events.credits, 0) AS finding

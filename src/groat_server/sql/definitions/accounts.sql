@@ -1,28 +1,5 @@
--- Opening a balance, booking ledger entries, and rolling a balance over the boundaries that are due.
--- Callers of book_entry and roll_forward hold the lock of the balance row.
-
--- Moves one balance and writes the row that explains the move. Nothing but this and charge_batch changes current_balance.
-CREATE OR REPLACE FUNCTION book_entry(
-    account_user_id bigint, entry_kind text, entry_amount numeric, entry_at timestamptz,
-    entry_period_start timestamptz DEFAULT NULL, entry_reason text DEFAULT NULL, entry_actor text DEFAULT NULL
-) RETURNS void
-LANGUAGE sql
-SET search_path FROM CURRENT
-AS $$
-    WITH balance AS (
-        UPDATE user_credit_balances
-        SET current_balance = trim_scale(current_balance + entry_amount),
-            version = version + 1,
-            last_recorded_at = greatest(last_recorded_at, entry_at)
-        WHERE user_id = account_user_id
-        RETURNING current_balance, version
-    )
-    INSERT INTO credit_ledger_entries
-        (user_id, kind, amount, recorded_at, period_start, balance_after, version, reason, actor)
-    SELECT account_user_id, entry_kind, trim_scale(entry_amount), entry_at, entry_period_start,
-        balance.current_balance, balance.version, entry_reason, entry_actor
-    FROM balance;
-$$;
+-- Opening a balance, and rolling it over the boundaries that are due: resets, lots that start, lots that expire.
+-- Callers of roll_forward hold the lock of the balance row.
 
 -- Opens the balance of a user who is not in demo mode, with the allowance of the period that holds `at`.
 CREATE OR REPLACE FUNCTION open_account(account_user_id bigint, at timestamptz) RETURNS void
@@ -46,13 +23,14 @@ BEGIN
         (user_id, monthly_allowance, period_start, next_reset_at, next_boundary_at, last_recorded_at)
     VALUES (account_user_id, trim_scale(allowance), starts_at, ends_at, ends_at, at);
     IF allowance > 0 THEN
-        PERFORM book_entry(account_user_id, 'allowance', allowance, at, starts_at);
+        PERFORM add_lot(account_user_id, 'allowance', allowance, at, 10, ends_at, entry_period_start => starts_at);
     END IF;
 END
 $$;
 
--- Carries out, one by one, every reset that is due for these users at `instant`: what is left of the old allowance
--- expires, the new one is granted, debt stays. An entry is booked at its own boundary, however late it is carried out.
+-- Carries out, one by one, every boundary that is due for these users at `instant`. An entry is booked at its own
+-- boundary, however late it is carried out. At one boundary: what was consumed goes to its lots; what expires; at a
+-- reset, what rolls over and the new allowance; what starts; and what came in pays debts.
 CREATE OR REPLACE FUNCTION roll_forward(account_user_ids bigint[], instant timestamptz) RETURNS integer
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -61,33 +39,73 @@ AS $$
 DECLARE
     account record;
     boundary timestamptz;
-    unused numeric;
+    reset_at timestamptz;
+    following_reset timestamptz;
+    expiring record;
+    starting bigint;
+    unused_allowance numeric;
     rolled integer := 0;
 BEGIN
     FOR account IN
-        SELECT balance.user_id, balance.monthly_allowance, balance.next_reset_at, users.period_anchor, users.time_zone
+        SELECT balance.user_id, balance.monthly_allowance, balance.rollover_cap, balance.next_reset_at,
+            balance.next_boundary_at, users.period_anchor, users.time_zone
         FROM user_credit_balances AS balance JOIN users ON users.id = balance.user_id
         WHERE balance.user_id = ANY (account_user_ids) AND balance.next_boundary_at <= instant
         ORDER BY balance.user_id
     LOOP
-        boundary := account.next_reset_at;
+        boundary := account.next_boundary_at;
+        reset_at := account.next_reset_at;
         WHILE boundary <= instant LOOP
-            SELECT greatest(current_balance, 0) INTO unused
-            FROM user_credit_balances WHERE user_id = account.user_id;
-            IF unused > 0 THEN
-                PERFORM book_entry(account.user_id, 'expiry', -unused, boundary, boundary);
+            PERFORM allocate_consumption(account.user_id);
+            unused_allowance := 0;
+            FOR expiring IN
+                SELECT lot.id, lot.kind, lot.remaining
+                FROM lots_in_order(account.user_id) AS usable
+                JOIN credit_lots AS lot ON lot.user_id = account.user_id AND lot.id = usable.lot_id
+                WHERE lot.expires_at <= boundary
+                ORDER BY usable.before
+            LOOP
+                UPDATE credit_lots SET remaining = 0 WHERE user_id = account.user_id AND id = expiring.id;
+                PERFORM book_entry(account.user_id, 'expiry', -expiring.remaining, boundary, expiring.id);
+                IF expiring.kind IN ('allowance', 'rollover') THEN
+                    unused_allowance := unused_allowance + expiring.remaining;
+                END IF;
+            END LOOP;
+
+            IF boundary = reset_at THEN
+                following_reset := next_period_boundary(account.period_anchor, account.time_zone, boundary);
+                UPDATE user_credit_balances
+                SET current_month_consumed = 0,
+                    period_start = boundary,
+                    next_reset_at = following_reset,
+                    last_recorded_at = greatest(last_recorded_at, boundary)
+                WHERE user_id = account.user_id;
+                IF least(unused_allowance, account.rollover_cap) > 0 THEN
+                    PERFORM add_lot(
+                        account.user_id, 'rollover', least(unused_allowance, account.rollover_cap), boundary, 10,
+                        following_reset, entry_period_start => boundary
+                    );
+                END IF;
+                IF account.monthly_allowance > 0 THEN
+                    PERFORM add_lot(
+                        account.user_id, 'allowance', account.monthly_allowance, boundary, 10, following_reset,
+                        entry_period_start => boundary
+                    );
+                END IF;
+                reset_at := following_reset;
             END IF;
-            IF account.monthly_allowance > 0 THEN
-                PERFORM book_entry(account.user_id, 'allowance', account.monthly_allowance, boundary, boundary);
-            END IF;
-            UPDATE user_credit_balances
-            SET current_month_consumed = 0,
-                period_start = boundary,
-                next_reset_at = next_period_boundary(account.period_anchor, account.time_zone, boundary),
-                next_boundary_at = next_period_boundary(account.period_anchor, account.time_zone, boundary),
-                last_recorded_at = greatest(last_recorded_at, boundary)
-            WHERE user_id = account.user_id
-            RETURNING next_reset_at INTO boundary;
+
+            FOR starting IN
+                SELECT id FROM credit_lots
+                WHERE user_id = account.user_id AND version IS NULL AND remaining > 0 AND starts_at <= boundary
+                ORDER BY id
+            LOOP
+                PERFORM start_lot(account.user_id, starting, boundary);
+            END LOOP;
+
+            PERFORM pay_debts(account.user_id);
+            PERFORM set_next_boundary(account.user_id);
+            SELECT next_boundary_at INTO boundary FROM user_credit_balances WHERE user_id = account.user_id;
         END LOOP;
         rolled := rolled + 1;
     END LOOP;
@@ -141,41 +159,7 @@ BEGIN
 END
 $$;
 
--- Changes a user's monthly allowance from the next period on. With `grant_now`, what it exceeds the credits already
--- granted as this period's allowance by is granted at once; nothing is ever clawed back, and a repeat grants nothing.
-CREATE OR REPLACE FUNCTION set_allowance_at(
-    at timestamptz, account_user_id bigint, allowance numeric, grant_now boolean, acting text
-) RETURNS boolean
-LANGUAGE plpgsql
-SET search_path FROM CURRENT
-AS $$
-#variable_conflict use_column
-DECLARE
-    instant timestamptz := settle_account_at(at, account_user_id);
-    granted numeric;
-BEGIN
-    IF instant IS NULL THEN
-        RETURN false;
-    END IF;
-    UPDATE user_credit_balances SET monthly_allowance = trim_scale(allowance) WHERE user_id = account_user_id;
-    IF grant_now THEN
-        SELECT coalesce(sum(entry.amount), 0) INTO granted
-        FROM credit_ledger_entries AS entry
-        JOIN user_credit_balances AS balance ON balance.user_id = entry.user_id
-        WHERE entry.user_id = account_user_id AND entry.kind = 'allowance'
-            AND entry.recorded_at >= balance.period_start;
-        IF allowance > granted THEN
-            PERFORM book_entry(
-                account_user_id, 'allowance', allowance - granted, instant, NULL, 'allowance raised', acting
-            );
-        END IF;
-    END IF;
-    RETURN true;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION set_allowance(account_user_id bigint, allowance numeric, grant_now boolean, acting text)
-RETURNS boolean
+CREATE OR REPLACE FUNCTION settle_account(account_user_id bigint) RETURNS timestamptz
 LANGUAGE sql
 SET search_path FROM CURRENT
-AS $$ SELECT set_allowance_at(NULL, account_user_id, allowance, grant_now, acting) $$;
+AS $$ SELECT settle_account_at(NULL, account_user_id) $$;

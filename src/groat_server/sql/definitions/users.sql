@@ -75,6 +75,10 @@ BEGIN
     ) OR EXISTS (
         SELECT FROM credit_usage_events WHERE user_id = account_user_id
     ) OR EXISTS (
+        SELECT FROM voided_credit_usage_events WHERE user_id = account_user_id
+    ) OR EXISTS (
+        SELECT FROM credit_operations WHERE user_id = account_user_id
+    ) OR EXISTS (
         -- An allowance changed from the next period on would be lost, or come at once with the new balance.
         SELECT FROM user_credit_balances AS balance
         WHERE balance.user_id = account_user_id AND balance.monthly_allowance <> (
@@ -86,8 +90,21 @@ BEGIN
     END IF;
     PERFORM set_config('groat.closing_account', account_user_id::text, true);
     DELETE FROM credit_ledger_entries WHERE user_id = account_user_id;
+    DELETE FROM credit_lots WHERE user_id = account_user_id;
     DELETE FROM user_credit_balances WHERE user_id = account_user_id;
     PERFORM set_config('groat.closing_account', '', true);
+END
+$$;
+
+-- Whether this user is the only administrator. The answer holds until the transaction ends: whoever else is about to take
+-- the role from somebody waits here.
+CREATE OR REPLACE FUNCTION is_last_admin(account_user_id bigint) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('groat administrators ' || current_schema(), 0));
+    RETURN (SELECT bool_and(id = account_user_id) FROM users WHERE is_admin);
 END
 $$;
 

@@ -1,6 +1,6 @@
 -- The same at an instant of the caller's choice, for tests and sample data only.
 SELECT ordinal, outcome, event_id, created_at, credits_charged, api_cost, credits_per_dollar, multiplier, cost_source,
-    price_id, balance, available, version, next_reset_at, instant
+    price_id, balance, held, available, version, hold_exceeded, late_capture, voided, next_reset_at, instant
 FROM charge_batch_at(
     CAST(:at AS timestamptz), CAST(:route AS bigint), CAST(:book_version AS bigint),
     CAST(:priced_from AS timestamptz), CAST(:priced_until AS timestamptz), CAST(:skip_locked AS boolean),
@@ -11,5 +11,6 @@ FROM charge_batch_at(
     CAST(:enforced AS boolean[]), CAST(:backfills AS boolean[]), CAST(:refusals AS text[]),
     CAST(:costs AS numeric[]), CAST(:rates AS numeric[]), CAST(:multipliers AS numeric[]),
     CAST(:credits AS numeric[]), CAST(:sources AS text[]), CAST(:prices AS bigint[]),
-    CAST(:descriptions AS text[]), CAST(:sessions AS text[]), CAST(:metadatas AS jsonb[])
+    CAST(:descriptions AS text[]), CAST(:sessions AS text[]), CAST(:metadatas AS jsonb[]),
+    CAST(:holds AS bigint[]), CAST(:settled AS boolean)
 )
