@@ -29,6 +29,8 @@ Result: TypeAlias = dict[str, str]
 
 _PYTEST = ("-m", "pytest", "-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 _SECONDS_MAX = 600
+"""How long the tests of one mutant may take."""
+
 _NOTICED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+::\w+)", re.MULTILINE)
 # A mutant that does not get so far as to be tried: the fixtures, the import, or PostgreSQL itself refuse it.
 _BROKEN = re.compile(r"ERROR at setup of|ERROR collecting|errors\.(?:SyntaxError|Undefined\w+|DuplicateColumn)\b")
@@ -85,7 +87,7 @@ def run(mutants: Sequence[Mutant]) -> tuple[dict[str, Result], list[str]]:
 def _failing_anyway(copy: Path, memory: _Memory, tests: Sequence[str]) -> list[str]:
     failing = memory.failing(tests)
     if failing is None:
-        without = _pytest(copy, [*tests, "--maxfail=1000"])
+        without = _pytest(copy, [*tests, "--maxfail=1000"], seconds_max=None)
         if without.returncode not in {0, 1}:
             sys.exit(f"the tests do not run without a mutant:\n{without.stdout[-3000:]}")
         failing = sorted(set(_NOTICED.findall(without.stdout)))
@@ -124,7 +126,9 @@ def verdict(tests: subprocess.CompletedProcess[str]) -> tuple[str, str]:
     return "killed", noticed[1]
 
 
-def _pytest(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _pytest(
+    copy: Path, tests: Sequence[str], *, seconds_max: int | None = _SECONDS_MAX
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *_PYTEST, *tests],
         cwd=copy,
@@ -134,7 +138,7 @@ def _pytest(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_SECONDS_MAX,
+        timeout=seconds_max,
     )
 
 

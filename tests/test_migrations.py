@@ -101,8 +101,8 @@ INSERT INTO credit_ledger_entries (user_id, kind, amount, recorded_at, period_st
 INSERT INTO credit_usage_events (user_id, created_at, recorded_at, version, occurred_at_given, action_type,
         credits_charged, api_cost, credits_per_dollar, multiplier, cost_source, balance_after, available_after,
         idempotency_key)
-    SELECT n, '2026-01-11T12:00Z', '2026-01-11T12:00Z', 2, false, 'unit', spent, trim_scale(spent / 10.0), 10, 1, 'fallback',
-        100 - spent, 100 - spent, 'key'
+    SELECT n, '2026-01-11T12:00Z', '2026-01-11T12:00Z', 2, false, 'unit', spent,
+        trim_scale(spent / 10.0), 10, 1, 'fallback', 100 - spent, 100 - spent, 'key'
     FROM (VALUES (2, 30), (3, 130)) AS account(n, spent);
 """
 

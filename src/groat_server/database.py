@@ -111,16 +111,16 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def snapshot(self, *, timeout: str | None = None) -> AsyncIterator[Connection]:
-        """Lend a read-only connection all of whose statements see one instant; each ends after `timeout`.
+    async def snapshot(self, *, statement_timeout: str | None = None) -> AsyncIterator[Connection]:
+        """Lend a read-only connection all of whose statements see one instant; they may take `statement_timeout`.
 
-        Without one, after READ_TIMEOUT.
+        Absent, READ_TIMEOUT.
         """
         async with self.read() as connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                if timeout is not None:
-                    await connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout,))
+                if statement_timeout is not None:
+                    await connection.execute("SELECT set_config('statement_timeout', %s, true)", (statement_timeout,))
                 yield connection
             finally:
                 await connection.rollback()

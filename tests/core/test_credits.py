@@ -94,3 +94,8 @@ def test_plain_text_reads_back_as_the_same_amount(amount: Decimal) -> None:
 def test_what_is_no_number_is_no_amount(amount: str) -> None:
     with pytest.raises(ValueError, match="is not an amount"):
         plain(Decimal(amount))
+
+
+@pytest.mark.parametrize(("amount", "exponent"), [("1E+3", 0), ("100", 0), ("1.50", -1), ("5E-7", -7)])
+def test_an_amount_has_no_exponent_above_zero(amount: str, exponent: int) -> None:
+    assert trimmed(Decimal(amount)).as_tuple().exponent == exponent

@@ -16,6 +16,11 @@ def test_a_name_leads_back_to_its_hold(user_id: int, hold_id: int) -> None:
     assert read_hold_name(str(HoldName(user_id, hold_id))) == HoldName(user_id, hold_id)
 
 
+def test_the_largest_ids_have_names() -> None:
+    largest = HoldName(2**63 - 1, 2**63 - 1)
+    assert read_hold_name(str(largest)) == largest
+
+
 def test_a_name_is_written_as_documented() -> None:
     assert str(HoldName(7, 12)) == "hold_7_12"
 
@@ -29,5 +34,6 @@ def test_a_name_is_written_as_documented() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="must be the id of a hold"):
+    with pytest.raises(ValueError, match="must be") as refusal:
         read_hold_name(text)
+    assert str(refusal.value) == "must be the id of a hold"

@@ -118,6 +118,7 @@ def test_the_digest_is_of_every_byte_and_reading_ends_where_it_is_told() -> None
     [
         (".csv", b"{", True), (".JSONL", b"a,b", False), (".ndjson", b"", False),
         (".log", b' \n{"a": 1}', False), (".log", b"occurred_at,email", True), ("", b"\xef\xbb\xbf{", False),
+        (".log", b"[1]", False),
     ],
 )  # fmt: skip
 def test_the_format_is_told_by_the_suffix_or_else_by_looking(suffix: str, head: bytes, *, expected: bool) -> None:
@@ -290,12 +291,19 @@ def test_an_open_quote_is_a_fault_of_its_line_and_the_lines_after_it_are_read() 
 
 
 def test_an_open_quote_takes_no_more_lines_than_a_record_may_have() -> None:
-    """Taken out: the bound on what an open quote takes; the record then went on to the quote in the last line."""
+    """Taken out: the bound on what an open quote takes; the whole file then came into memory."""
     line = b"x" * 999 + b"\n"
-    text = HEADER + b't,a,x,"open\n' + line * 70 + b'end"\n'
-    found = read(text)
-    assert (found[0].line, found[0].next_line, found[0].fault) == (2, 3, "a quoted text has no end")
-    assert len(found) == 72
+    lines = Lines(io.BytesIO(HEADER + b't,a,x,"open\n' + line * 700 + b'end"\n'))
+    found = records(lines, as_csv=True)
+    first = next(found)
+    assert (first.line, first.next_line, first.fault) == (2, 3, "a quoted text has no end")
+    assert lines.offset < RECORD_BYTES_MAX + 2000
+    assert len(list(found)) == 701
+
+
+def test_a_quote_that_is_open_on_the_last_line_has_no_end() -> None:
+    (found,) = read(HEADER + b't,a,x,"open')
+    assert found.fault == "a quoted text has no end"
 
 
 def test_a_record_may_have_just_so_many_bytes_with_its_line_end() -> None:
@@ -362,3 +370,7 @@ def test_metadata_in_a_csv_may_have_line_breaks_and_so_many_characters() -> None
     text_row(metadata=longest)
     with pytest.raises(BadRow, match="metadata must have 1 to 4096 characters"):
         text_row(metadata=longest + " ")
+
+
+def test_what_follows_an_absent_value_is_taken() -> None:
+    assert row(model=None, provider="p").values["provider"] == "p"

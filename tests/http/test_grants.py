@@ -238,6 +238,18 @@ def test_lots_show_what_is_left_as_of_now(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("name", "column"), [("lots", "lots"), ("ledger", "entries")])
+def test_what_is_due_has_happened_before_it_is_listed(api: Api, shared_ledger: Address, name: str, column: str) -> None:
+    """Taken out: `settle` in operations/accounts.py."""
+    email = f"due-{new_key()}@example.com"
+    with psycopg.connect(shared_ledger.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO users (email, created_at) VALUES (%s, now() - interval '40 days')", (email,))
+    rows = api.get(f"/api/v1/admin/users/{email}/{name}").body[column]
+    assert [row["kind"] for row in rows] == {
+        "lots": ["allowance", "allowance"], "ledger": ["allowance", "expiry", "allowance"],
+    }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "column"), [("lots", "lots"), ("ledger", "entries")])
 def test_lists_come_page_by_page_newest_first(api: Api, name: str, column: str) -> None:
     user = api.new_user()
     for amount in (1, 2, 3):

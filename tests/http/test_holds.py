@@ -190,6 +190,20 @@ def set_policy(address: Address, policy: str) -> None:
         connection.execute("UPDATE price_book SET unknown_model = %s, version = version + 1", (policy,))
 
 
+def test_a_hold_goes_by_the_settings_of_a_charge(api: Api, shared_ledger: Address) -> None:
+    """Who is unknown becomes a user, and an action type that is unknown is refused, where the settings say so."""
+    email = f"new-{new_key()}@example.com"
+    with psycopg.connect(shared_ledger.url, autocommit=True) as connection:
+        connection.execute("UPDATE ledger_settings SET create_users = true, strict_action_types = true")
+        try:
+            refused = place(api, email, 1, action_type=new_key())
+            assert place(api, email, 1).status == 201
+        finally:
+            connection.execute("UPDATE ledger_settings SET create_users = false, strict_action_types = false")
+    assert refused.code == (422, "unknown_action_type")
+    assert figures(api, email) == (100, 1, 99)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -349,6 +363,13 @@ def test_a_hold_that_is_not_there_is_unknown(api: Api, hold_id: str) -> None:
     assert api.post(f"{URL}/{hold_id}/renew", {}).code == (404, "unknown_hold")
     code = "unknown_hold" if hold_id.startswith("hold_1_") else "unknown_user"
     assert capture(api, hold_id).code == (404, code)
+
+
+@pytest.mark.parametrize("hold_id", ["hold_1_9223372036854775808", "hold_9999999999999999999_1", "hold_1", "12"])
+def test_what_is_no_holds_id_is_said_to_be_none(api: Api, hold_id: str) -> None:
+    """Taken out: the check of the numbers in `_checked`; the answer was 500."""
+    assert api.get(f"{URL}/{hold_id}").code == (422, "unprocessable")
+    assert capture(api, hold_id).code == (422, "unprocessable")
 
 
 def test_a_capture_needs_a_key_and_the_right_to_name_a_cost(api: Api) -> None:

@@ -263,6 +263,18 @@ class ModelLedger:
             user_id, key, at, verb="allowance", content=(allowance, now, overdraft, rollover_cap), act=change
         )
 
+    def anonymise(self, user_id: int, at: datetime) -> None:
+        """Take out who somebody was: nothing is booked any more, and no hold stays open."""
+        user = self.users[user_id]
+        if user.is_anonymous:
+            return
+        instant = self.settle(user_id, at)
+        user.is_anonymous = True
+        if user.account is not None and instant is not None:
+            user.account.last_booking = instant
+            for hold in user.account.holds.values():
+                hold.state = "released" if hold.state_at(instant) == "open" else hold.state_at(instant)
+
     def sweep(self, at: datetime) -> None:
         """Carry out what is due, for everybody, and write down which holds have expired."""
         for user in self.users.values():

@@ -30,15 +30,7 @@ class Lot:
 
     def place(self) -> tuple[object, ...]:
         """Where it stands among those to be drawn on: priority, soonest expiry, free before paid, oldest."""
-        never = self.expires_at is None
-        return (
-            self.priority,
-            never,
-            self.expires_at or self.starts_at,
-            bool(self.cost_basis),
-            self.starts_at,
-            self.number,
-        )
+        return (self.priority, self.expires_at or NEVER, bool(self.cost_basis), self.starts_at, self.number)
 
     def is_usable(self, at: datetime) -> bool:
         """Whether there is anything to spend at `at`: from its start on, up to its expiry and not at it."""

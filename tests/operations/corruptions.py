@@ -47,6 +47,10 @@ _VOIDED_EVENT = """
     SELECT user_id, id, version, version + 1 AS next, void_version, void_version + 1 AS next_void
     FROM voided_credit_usage_events WHERE user_id = %(ann)s AND idempotency_key = 'second'
 """
+_LAST_VOID = """
+    SELECT user_id, id, void_version AS version FROM voided_credit_usage_events
+    WHERE user_id = %(ann)s AND idempotency_key = 'present and voided'
+"""
 _CAPTURE = "SELECT user_id, event_id, id FROM credit_holds WHERE user_id = %(cay)s AND idempotency_key = 'hold 1'"
 _HOLD = "SELECT user_id, id, idempotency_key FROM credit_holds WHERE user_id = %(ann)s AND state = 'open'"
 _LOT = """
@@ -56,13 +60,13 @@ _LOT = """
             AND other.remaining < other.amount
     ) AS other_id, lot.version
     FROM credit_lots AS lot
-    WHERE lot.user_id = %(ann)s AND lot.kind = 'promotion' AND lot.amount = 70
+    WHERE lot.user_id = %(ann)s AND lot.kind = 'purchase' AND lot.amount = 70
 """
-_BOUGHT = "SELECT user_id, id, version FROM credit_lots WHERE user_id = %(ann)s AND kind = 'purchase'"
 _SCHEDULED = "SELECT user_id, id FROM credit_lots WHERE user_id = %(ann)s AND version IS NULL"
 _EXPIRED = """
     SELECT lot.user_id, lot.id, entry.version FROM credit_lots AS lot
-    JOIN credit_ledger_entries AS entry ON entry.user_id = lot.user_id AND entry.lot_id = lot.id AND entry.kind = 'expiry'
+    JOIN credit_ledger_entries AS entry
+        ON entry.user_id = lot.user_id AND entry.lot_id = lot.id AND entry.kind = 'expiry'
     WHERE lot.user_id = %(ann)s AND lot.kind = 'promotion' AND lot.amount = 10
 """
 _DRAW = """
@@ -74,6 +78,16 @@ _DRAW = """
         SELECT FROM credit_lot_returns AS piece WHERE piece.user_id = draw.user_id AND piece.drawn_from = draw.lot_id
     )
     ORDER BY draw.id LIMIT 1
+"""
+_LATE_DRAW = """
+    SELECT draw.user_id, draw.id AS draw_id, draw.lot_id AS other_id, (
+        SELECT id FROM credit_lots WHERE user_id = draw.user_id AND kind = 'promotion' AND amount = 10 AND remaining = 0
+    ) AS id
+    FROM credit_lot_draws AS draw
+    WHERE draw.user_id = %(ann)s AND draw.lot_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM credit_lot_returns AS piece WHERE piece.user_id = draw.user_id AND piece.drawn_from = draw.lot_id
+    )
+    ORDER BY draw.id DESC LIMIT 1
 """
 _DEBT = "SELECT user_id, id AS draw_id FROM credit_lot_draws WHERE user_id = %(bob)s AND lot_id IS NULL LIMIT 1"
 _RETURN = """
@@ -93,8 +107,11 @@ _REFUND_LOT = """
     WHERE piece.user_id = %(ann)s
 """
 _REFUND = """
-    SELECT user_id, version, event_id, amount FROM credit_ledger_entries
-    WHERE user_id = %(ann)s AND kind = 'refund' ORDER BY version LIMIT 1
+    SELECT entry.user_id, entry.version, cheap.id
+    FROM credit_ledger_entries AS entry
+    JOIN credit_usage_events AS event ON event.user_id = entry.user_id AND event.id = entry.event_id
+    JOIN credit_usage_events AS cheap ON cheap.user_id = entry.user_id AND cheap.idempotency_key = 'units'
+    WHERE entry.user_id = %(ann)s AND event.idempotency_key = 'first' ORDER BY entry.version DESC LIMIT 1
 """
 _RESET = """
     SELECT entry.user_id, entry.version, entry.lot_id AS id, cb.period_start
@@ -107,7 +124,10 @@ _PERIOD = """
     JOIN credit_lots AS lot ON lot.user_id = cb.user_id AND lot.starts_at = cb.period_start AND lot.kind = 'allowance'
     WHERE cb.user_id = %(quiet)s
 """
-_GRANT = "SELECT user_id, CAST(answer ->> 'lot_id' AS bigint) AS id FROM credit_operations WHERE user_id = %(ann)s AND idempotency_key = 'bought'"
+_GRANT = """
+    SELECT user_id, CAST(answer ->> 'lot_id' AS bigint) AS id FROM credit_operations
+    WHERE user_id = %(ann)s AND idempotency_key = 'bought'
+"""
 
 _SUMS = {"ledger_equals_balance": {USER}, "total_consumed": {USER}, "lots_equal_balance": {USER}}
 
@@ -115,12 +135,16 @@ CORRUPTIONS = [
     # --- who has what
     Corruption("a balance is gone", _QUIET, "DELETE FROM user_credit_balances WHERE user_id = %(user_id)s",
                {"balances_initialised": {USER}}),
-    Corruption("a user with a history is in demo mode", _ANN, "UPDATE users SET demo_mode = true WHERE id = %(user_id)s",
+    Corruption("a user with a history is in demo mode", _ANN,
+               "UPDATE users SET demo_mode = true WHERE id = %(user_id)s",
                {"balances_initialised": {USER}, "demo_untracked": {USER}}),
     Corruption("an event of a demo user", _DEMO,
-               "INSERT INTO credit_usage_events (user_id, created_at, recorded_at, version, occurred_at_given, action_type,"
-               " credits_charged, api_cost, credits_per_dollar, multiplier, cost_source, balance_after, available_after,"
-               " idempotency_key) VALUES (%(user_id)s, now(), now(), 1, false, 'x', 1, 0.1, 10, 1, 'caller', -1, -1, 'x')",
+               "INSERT INTO credit_usage_events (user_id, created_at, recorded_at, version, occurred_at_given,"
+               " action_type,"
+               " credits_charged, api_cost, credits_per_dollar, multiplier, cost_source, balance_after,"
+               " available_after,"
+               " idempotency_key) VALUES (%(user_id)s, now(), now(), 1, false, 'x', 1, 0.1, 10, 1, 'caller',"
+               " -1, -1, 'x')",
                {"demo_untracked": {USER}}),
     Corruption("a user is deleted", _QUIET, "DELETE FROM users WHERE id = %(user_id)s",
                {"owners_known": {USER}, "names_claimed": {USER}}),
@@ -133,7 +157,8 @@ CORRUPTIONS = [
     Corruption("an anonymised user has a name", _FORGOTTEN,
                "UPDATE users SET full_name = 'Ann' WHERE id = %(user_id)s", {"anonymised": {USER}}),
     Corruption("an anonymised user has a description", _FORGOTTEN,
-               "UPDATE credit_usage_events SET description = 'about me' WHERE user_id = %(user_id)s", {"anonymised": {USER}}),
+               "UPDATE credit_usage_events SET description = 'about me' WHERE user_id = %(user_id)s",
+               {"anonymised": {USER}}),
     # --- amounts, times, prices
     Corruption("an amount with a trailing zero", _ANN,
                "ALTER TABLE user_credit_balances DROP CONSTRAINT user_credit_balances_overdraft_limit;"
@@ -142,7 +167,8 @@ CORRUPTIONS = [
     Corruption("an amount that is no number", _OLD_EVENT,
                "UPDATE credit_usage_events SET available_after = 'NaN' WHERE id = %(id)s", {"amounts_sane": {EVENT}}),
     Corruption("an infinite balance", _OLD_EVENT,
-               "UPDATE credit_usage_events SET available_after = 'Infinity' WHERE id = %(id)s", {"amounts_sane": {EVENT}}),
+               "UPDATE credit_usage_events SET available_after = 'Infinity' WHERE id = %(id)s",
+               {"amounts_sane": {EVENT}}),
     Corruption("more cached tokens than tokens", _OLD_EVENT,
                "ALTER TABLE credit_usage_events DROP CONSTRAINT credit_usage_events_tokens;"
                "UPDATE credit_usage_events SET cache_read_tokens = input_tokens + 1 WHERE id = %(id)s",
@@ -215,7 +241,8 @@ CORRUPTIONS = [
                {"balance_chain": {VERSION, NEXT}}),
     Corruption("another balance after a void", _VOIDED_EVENT,
                "UPDATE voided_credit_usage_events SET void_balance_after = void_balance_after + 1 WHERE id = %(id)s",
-               {"balance_chain": {"version {void_version} of user {user_id}", "version {next_void} of user {user_id}"}}),
+               {"balance_chain": {"version {void_version} of user {user_id}",
+                                  "version {next_void} of user {user_id}"}}),
     Corruption("a version is left out", _ANN,
                "UPDATE user_credit_balances SET version = version + 1 WHERE user_id = %(user_id)s",
                {"balance_chain": {USER}}),
@@ -223,7 +250,8 @@ CORRUPTIONS = [
                "UPDATE user_credit_balances SET last_recorded_at = last_recorded_at - interval '1 microsecond'"
                " WHERE user_id = %(user_id)s", {"balance_chain": {USER}}),
     Corruption("an event was booked earlier", _OLD_EVENT,
-               "UPDATE credit_usage_events SET recorded_at = recorded_at - interval '30 days', occurred_at_given = true,"
+               "UPDATE credit_usage_events SET recorded_at = recorded_at - interval '30 days',"
+               " occurred_at_given = true,"
                " created_at = created_at - interval '30 days' WHERE id = %(id)s", {"balance_chain": {VERSION}}),
     # --- entries, refunds, voids
     Corruption("an entry that names no lot", _RESET,
@@ -242,15 +270,17 @@ CORRUPTIONS = [
                "UPDATE credit_lots SET version = 1, starts_at = now() - interval '1 hour' WHERE id = %(id)s",
                {"entries_explained": {LOT}, "lots_equal_balance": {USER}, "draws_cover": {USER}}),
     Corruption("a refund of more than was charged", _REFUND,
-               "UPDATE credit_ledger_entries AS entry SET event_id = cheap.id FROM credit_usage_events AS cheap"
-               " WHERE entry.user_id = %(user_id)s AND entry.version = %(version)s AND cheap.user_id = %(user_id)s"
-               " AND cheap.idempotency_key = 'units'",
+               "UPDATE credit_ledger_entries SET event_id = %(id)s WHERE user_id = %(user_id)s AND version ="
+               " %(version)s",
                {"refunds_within_charge": {EVENT}, "returns_explained": {VERSION}, "audited": {USER}}),
     Corruption("a voided event is an event again", _VOIDED_EVENT,
-               "INSERT INTO credit_usage_events SELECT (json_populate_record(NULL::credit_usage_events, to_json(voided))).*"
+               "INSERT INTO credit_usage_events SELECT (json_populate_record(NULL::credit_usage_events,"
+               " to_json(voided))).*"
                " FROM voided_credit_usage_events AS voided WHERE id = %(id)s",
                {**_SUMS, "voids_consistent": {EVENT}, "keys_unique": {USER}, "balance_chain": {VERSION}}),
-    Corruption("a void is gone", _VOIDED_EVENT, "DELETE FROM voided_credit_usage_events WHERE id = %(id)s", {}),
+    Corruption("a void is gone", _LAST_VOID, "DELETE FROM voided_credit_usage_events WHERE id = %(id)s",
+               {"total_consumed": {USER}, "lots_equal_balance": {USER}, "balance_chain": {USER}, "audited": {USER},
+                "returns_explained": {VERSION}, "operations_done": {VERSION}}),
     # --- lots
     Corruption("a lot has less left", _LOT, "UPDATE credit_lots SET remaining = remaining - 1 WHERE id = %(id)s",
                {"lot_accounts": {LOT}, "lots_equal_balance": {USER}}),
@@ -260,7 +290,8 @@ CORRUPTIONS = [
     Corruption("a draw is gone", _DRAW, "DELETE FROM credit_lot_draws WHERE id = %(draw_id)s",
                {"lot_accounts": {LOT}, "draws_cover": {USER}}),
     Corruption("a draw stands elsewhere", _DRAW,
-               "UPDATE credit_lot_draws SET first_credit = first_credit + 1 WHERE id = %(draw_id)s", {"draws_cover": {USER}}),
+               "UPDATE credit_lot_draws SET first_credit = first_credit + 1 WHERE id = %(draw_id)s",
+               {"draws_cover": {USER}}),
     Corruption("another lot paid", _DRAW,
                "UPDATE credit_lot_draws SET lot_id = %(other_id)s WHERE id = %(draw_id)s",
                {"lot_accounts": {LOT, OTHER_LOT}}),
@@ -280,7 +311,8 @@ CORRUPTIONS = [
                "UPDATE credit_lot_returns SET first_credit = first_credit - 1 WHERE id = %(piece_id)s",
                {"returns_explained": {VERSION}}),
     Corruption("it was given back to another lot", _RETURN,
-               "UPDATE credit_lot_returns SET returned_to = (SELECT max(id) FROM credit_lots WHERE user_id = %(user_id)s"
+               "UPDATE credit_lot_returns SET returned_to = (SELECT max(id) FROM credit_lots WHERE user_id ="
+               " %(user_id)s"
                " AND kind = 'purchase') WHERE id = %(piece_id)s",
                {"returns_to_lots": {VERSION}, "lot_accounts": {LOT}}),
     Corruption("it was given back to nobody", _RETURN,
@@ -293,32 +325,37 @@ CORRUPTIONS = [
     Corruption("a refund's lot of another priority", _REFUND_LOT,
                "UPDATE credit_lots SET priority = 99 WHERE id = %(id)s", {"returns_to_lots": {VERSION}}),
     Corruption("a refund's lot of another size", _REFUND_LOT,
-               "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s", {"returns_to_lots": {LOT}, "lot_accounts": {LOT}}),
+               "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s",
+               {"returns_to_lots": {LOT}, "lot_accounts": {LOT}}),
     # --- time
     Corruption("a lot is there after its end", _LOT,
-               "UPDATE credit_lots SET expires_at = now() - interval '1 second', starts_at = starts_at WHERE id = %(id)s",
+               "UPDATE credit_lots AS lot SET expires_at = last_recorded_at FROM user_credit_balances cb"
+               " WHERE lot.id = %(id)s AND cb.user_id = %(user_id)s",
                {"lots_in_time": {LOT}, "next_boundary": {USER}}),
-    Corruption("an expired lot paid for what came after it", _EXPIRED,
-               "UPDATE credit_lot_draws SET lot_id = %(id)s WHERE id = (SELECT max(id) FROM credit_lot_draws"
-               " WHERE user_id = %(user_id)s AND lot_id IS NOT NULL)", {}),
+    Corruption("an expired lot paid for what came after it", _LATE_DRAW,
+               "UPDATE credit_lot_draws SET lot_id = %(id)s WHERE id = %(draw_id)s",
+               {"lot_accounts": {LOT, OTHER_LOT}, "lots_in_time": {LOT}}),
     Corruption("a lot does not start", _SCHEDULED,
                "UPDATE credit_lots SET starts_at = now() - interval '10 minutes' WHERE id = %(id)s",
                {"lots_in_time": {LOT}, "next_boundary": {USER}}),
-    Corruption("a boundary is passed over", _ANN,
-               "UPDATE user_credit_balances SET next_boundary_at = next_boundary_at + interval '1 second',"
-               " next_reset_at = next_reset_at + interval '1 second' WHERE user_id = %(user_id)s", {}),
+    Corruption("a boundary is passed over", _LOT,
+               "UPDATE credit_lots SET expires_at = now() + interval '1 second' WHERE id = %(id)s",
+               {"next_boundary": {USER}}),
     Corruption("a boundary too many", _ANN,
                "UPDATE user_credit_balances SET next_boundary_at = next_boundary_at - interval '1 second'"
                " WHERE user_id = %(user_id)s", {"next_boundary": {USER}}),
     Corruption("a reset is overdue", _ANN,
-               "UPDATE user_credit_balances SET next_boundary_at = now() - interval '6 minutes' WHERE user_id = %(user_id)s",
+               "UPDATE user_credit_balances SET next_boundary_at = now() - interval '6 minutes' WHERE user_id ="
+               " %(user_id)s",
                {"no_overdue_reset": {USER}, "next_boundary": {USER}}),
     Corruption("a reset never comes", _PERIOD,
-               "UPDATE user_credit_balances SET next_reset_at = next_reset_at + interval '1 year' WHERE user_id = %(user_id)s",
+               "UPDATE user_credit_balances SET next_reset_at = next_reset_at + interval '1 year' WHERE user_id"
+               " = %(user_id)s",
                {"periods_sane": {USER, LOT}}),
     Corruption("a period of a week", _PERIOD,
-               "UPDATE user_credit_balances SET next_reset_at = period_start + interval '7 days',"
-               " next_boundary_at = period_start + interval '7 days' WHERE user_id = %(user_id)s", {}),
+               "UPDATE user_credit_balances SET period_start = next_reset_at - interval '7 days' WHERE user_id"
+               " = %(user_id)s",
+               {"periods_sane": {USER}}),
     Corruption("an allowance twice", _RESET,
                "DROP INDEX credit_ledger_entries_period_key;"
                "UPDATE credit_ledger_entries SET period_start = %(period_start)s"
@@ -328,23 +365,28 @@ CORRUPTIONS = [
                "UPDATE credit_lots SET expires_at = NULL WHERE id = %(id)s", {"periods_sane": {LOT}}),
     # --- holds and keys
     Corruption("a capture is undone", _CAPTURE,
-               "UPDATE credit_holds SET state = 'released', released_at = captured_at, event_id = NULL, captured_at = NULL"
+               "UPDATE credit_holds SET state = 'released', released_at = captured_at, event_id = NULL,"
+               " captured_at = NULL"
                " WHERE id = %(id)s", {"holds_resolved": {HOLD}}),
     Corruption("an event does not name its hold", _CAPTURE,
                "UPDATE credit_usage_events SET hold_id = NULL WHERE id = %(event_id)s", {"holds_resolved": {HOLD}}),
     Corruption("a hold has two events", _CAPTURE,
-               "UPDATE credit_usage_events SET hold_id = %(id)s WHERE user_id = %(user_id)s AND idempotency_key = 'present 1'",
+               "UPDATE credit_usage_events SET hold_id = %(id)s WHERE user_id = %(user_id)s AND idempotency_key"
+               " = 'present 1'",
                {"holds_resolved": {HOLD}}),
     Corruption("a hold that is not there was captured", _CAPTURE,
-               "UPDATE credit_usage_events SET hold_id = 0 WHERE user_id = %(user_id)s AND idempotency_key = 'present 1'",
+               "UPDATE credit_usage_events SET hold_id = 0 WHERE user_id = %(user_id)s AND idempotency_key ="
+               " 'present 1'",
                {"holds_resolved": {"hold 0 of user {user_id}"}}),
     Corruption("a hold for a month", _HOLD,
                "ALTER TABLE credit_holds DROP CONSTRAINT credit_holds_life;"
                "UPDATE credit_holds SET expires_at = expires_at + interval '1 month' WHERE id = %(id)s;"
-               "UPDATE user_credit_balances SET held_until = held_until + interval '1 month' WHERE user_id = %(user_id)s",
+               "UPDATE user_credit_balances SET held_until = held_until + interval '1 month' WHERE user_id ="
+               " %(user_id)s",
                {"holds_resolved": {HOLD}, "guards_in_place": {"table credit_holds"}}),
     Corruption("a hold is not counted", _HOLD,
-               "UPDATE user_credit_balances SET held_until = NULL WHERE user_id = %(user_id)s", {"holds_counted": {HOLD}}),
+               "UPDATE user_credit_balances SET held_until = NULL WHERE user_id = %(user_id)s",
+               {"holds_counted": {HOLD}}),
     Corruption("a hold stays open", "SELECT user_id, id FROM credit_holds WHERE idempotency_key = 'hold 6'",
                "UPDATE credit_holds SET state = 'open' WHERE id = %(id)s", {"no_hold_past_life": {HOLD}}),
     Corruption("a hold without a key", _HOLD,
@@ -356,7 +398,8 @@ CORRUPTIONS = [
                "INSERT INTO audit_log (recorded_at, actor, act, user_id) VALUES (now(), 'x', 'terms', %(user_id)s)",
                {"keys_unique": {USER}}),
     Corruption("keys are not looked for", _ANN,
-               "UPDATE user_credit_balances SET has_operations = false WHERE user_id = %(user_id)s", {"keys_unique": {USER}}),
+               "UPDATE user_credit_balances SET has_operations = false WHERE user_id = %(user_id)s",
+               {"keys_unique": {USER}}),
     Corruption("an answer of another amount", _GRANT,
                """UPDATE credit_operations SET answer = answer || '{"amount": 7}'"""
                " WHERE user_id = %(user_id)s AND idempotency_key = 'bought'", {"operations_done": {LOT}}),
@@ -369,7 +412,8 @@ CORRUPTIONS = [
                "INSERT INTO audit_log (recorded_at, actor, act, user_id) VALUES (now(), 'x', 'void', %(user_id)s)",
                {"audited": {USER}}),
     # --- the schema and the server
-    Corruption("a trigger is off", _ANN, "ALTER TABLE credit_usage_events DISABLE TRIGGER credit_usage_events_immutable",
+    Corruption("a trigger is off", _ANN,
+               "ALTER TABLE credit_usage_events DISABLE TRIGGER credit_usage_events_immutable",
                {"guards_in_place": {"table credit_usage_events"}}),
     Corruption("a trigger is gone", _ANN, "DROP TRIGGER audit_log_immutable ON audit_log",
                {"guards_in_place": {"table audit_log"}}),
@@ -381,7 +425,8 @@ CORRUPTIONS = [
                {"guards_in_place": {"table credit_usage_events"}}),
     Corruption("no trigger fires", _ANN, "SET LOCAL session_replication_role = 'local'",
                {"guards_in_place": {"session_replication_role"}}),
-    Corruption("commits are not waited for", _ANN, "SET LOCAL synchronous_commit = off", {"durable": {"synchronous_commit"}}),
+    Corruption("commits are not waited for", _ANN, "SET LOCAL synchronous_commit = off",
+               {"durable": {"synchronous_commit"}}),
     Corruption("nothing is charged any more", _ANN,
                "UPDATE credit_usage_events SET occurred_at_given = true, created_at = created_at - interval '1 year';"
                "UPDATE user_credit_balances SET last_event_at = last_event_at - interval '1 year'",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
 TIERED = '{"input": [[0, 1.5], [1000, 2.25]], "output": 3, "cache_read": 0.1, "reasoning": 4.000001, "request": 0.002}'
-_STEPS = 150
+_STEPS = 260
 _SEED = 20260110
 
 
@@ -55,13 +55,15 @@ def make_eventful(connection: psycopg.Connection[Any]) -> Eventful:
     _price_lists_price(ann)
     _history_is_settled(cay)
     _is_forgotten(forgotten)
-    random = Random(_SEED)  # noqa: S311 - a test's own
+    random = Random(_SEED)
     at = day(60)
     for number in range(_STEPS):
-        at += timedelta(hours=random.uniform(0, 12))
+        at += timedelta(hours=random.uniform(0, 8))
         _anything(random, random.choice([ann, bob, cay, dan, eve]), f"random {number}", at)
     for account in (ann, bob, cay, dan, eve):
         _now(account)
+    bob.charge("owed", 1000, _seconds_ago(bob, 5))
+    bob.adjust("boundary of the present", -1, _seconds_ago(bob, 4))
     connection.execute("SELECT sweep_due(1000), sweep_holds(1000)")
     return Eventful(*(account.user_id for account in (ann, bob, cay, dan, eve, forgotten, quiet, demo)))
 
@@ -125,13 +127,19 @@ def _debts_are_paid_and_undone(account: SqlAccount) -> None:
 
 
 def _holds_end_in_every_way(account: SqlAccount) -> None:
-    holds = [account.hold(f"hold {number}", 2, day(number))["hold_id"] for number in range(1, 7)]
-    account.charge("captured", 1, day(1) + timedelta(minutes=1), holds=holds[0])
-    account.charge("captured late", 3, day(4), holds=holds[1])
-    account.release(holds[2], day(3) + timedelta(minutes=1))
-    account.renew(holds[3], 3600, day(4) + timedelta(minutes=1))
-    voided = account.charge("captured, then voided", 1, day(5), holds=holds[4])["event_id"]
-    account.void("void of a capture", voided, day(6))
+    minute = timedelta(minutes=1)
+    in_time = account.hold("hold 1", 2, day(1))["hold_id"]
+    account.charge("captured", 1, day(1) + minute, holds=in_time)
+    late = account.hold("hold 2", 2, day(2))["hold_id"]
+    account.charge("captured late", 3, day(3), holds=late)
+    released = account.hold("hold 3", 2, day(4))["hold_id"]
+    account.release(released, day(4) + minute)
+    renewed = account.hold("hold 4", 2, day(5))["hold_id"]
+    account.renew(renewed, 3600, day(5) + minute)
+    voided = account.hold("hold 5", 2, day(6))["hold_id"]
+    event_id = account.charge("captured, then voided", 1, day(6) + minute, holds=voided)["event_id"]
+    account.void("void of a capture", event_id, day(7))
+    account.hold("hold 6", 2, day(8))
 
 
 def _price_lists_price(account: SqlAccount) -> None:
@@ -168,9 +176,12 @@ def _is_forgotten(account: SqlAccount) -> None:
 
 
 def _anything(random: Random, account: SqlAccount, key: str, at: datetime) -> None:
-    """Do something at random; what is refused is refused."""
-    events = account.rows("SELECT id, credits_charged FROM credit_usage_events WHERE user_id = %s", account.user_id)
-    event_id = random.choice(events)["id"]
+    """Do something at random; what is refused is refused. Events that the corruptions name are left alone."""
+    events = account.rows(
+        "SELECT id FROM credit_usage_events WHERE user_id = %s AND idempotency_key ~ '^(random|before)'",
+        account.user_id,
+    )
+    event_id = random.choice(events)["id"] if events else 0
     amount = random.choice(["0", "0.00000000001", "0.7", "3", "10.25", "60"])
     match random.randrange(12):
         case 0:
@@ -195,10 +206,16 @@ def _anything(random: Random, account: SqlAccount, key: str, at: datetime) -> No
 
 def _now(account: SqlAccount) -> None:
     """Be in use: charges of the present period, one for nothing, one voided, and a hold."""
-    now = account.row("SELECT clock_timestamp() AS at")["at"]
-    account.grant("present", 70, now, expires=now + timedelta(days=20))
+    at = _seconds_ago(account, 10)
+    account.grant("present", 70, at, expires=at + timedelta(days=20))
     for number in range(3):
-        account.charge(f"present {number}", number, now)
-    event_id = account.charge("present and voided", 2, now)["event_id"]
-    account.void("void of the present", event_id, now)
-    account.hold("present hold", 1, now, seconds=86_400)
+        at += timedelta(seconds=1)
+        account.charge(f"present {number}", number, at)
+    event_id = account.charge("present and voided", 2, at)["event_id"]
+    account.void("void of the present", event_id, at)
+    account.hold("present hold", 1, at, seconds=86_400)
+
+
+def _seconds_ago(account: SqlAccount, seconds: int) -> datetime:
+    instant: datetime = account.row("SELECT clock_timestamp() AS at")["at"]
+    return instant - timedelta(seconds=seconds)

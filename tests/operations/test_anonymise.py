@@ -222,7 +222,6 @@ TABLES = {
     "credit_lots": "remaining = 0",
     "credit_lot_draws": "amount = 1",
     "credit_lot_returns": "amount = 1",
-    "credit_alerts": "threshold = 0",
     "price_versions": "rates = '{}'",
 }
 

@@ -157,20 +157,26 @@ async def test_a_charge_is_no_administrative_act(ledger: Ledger) -> None:
     assert await _acts(ledger) == []
 
 
-async def test_an_act_that_fails_leaves_no_row_and_no_actor(ledger: Ledger) -> None:
-    """Taken out: the `true` (of this transaction) in Database.act."""
+async def test_an_act_that_fails_leaves_no_row(ledger: Ledger) -> None:
     user_id = await new_user(ledger)
     await _acts(ledger)
-    async with ledger.database.write() as connection:
-        pid = connection.info.backend_pid
     with pytest.raises(psycopg.errors.CheckViolation):
         await update_user(ledger, user_id, full_name="x" * 201, actor="me")
     assert await _acts(ledger) == []
+
+
+async def test_an_actor_is_that_of_one_transaction(ledger: Ledger) -> None:
+    """Taken out: the `true` (of this transaction) in Database.act."""
+    user_id = await new_user(ledger)
+    await _acts(ledger)
+    async with ledger.database.act("me") as connection:
+        pid = connection.info.backend_pid
+        await connection.execute("UPDATE users SET is_admin = true")
     async with ledger.database.write() as connection:
         assert connection.info.backend_pid == pid
-        await connection.execute("UPDATE users SET is_admin = true")
-    (act,) = await _acts(ledger)
-    assert act.actor.startswith("role:")
+        await connection.execute("UPDATE users SET is_admin = false")
+    mine, theirs = await _acts(ledger)
+    assert (mine.actor, mine.user_id, theirs.actor.partition(":")[0]) == ("me", user_id, "role")
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ async def test_a_settled_history_is_reported_in_full_and_moves_no_balance(
     await charge(ledger, [use(user, "before", 30)])
     history = [line(number, email=email) for number in range(2 * BATCH_MAX)]
     report = await import_file(ledger, write_csv(tmp_path / "log.csv", history), settled=True)
-    assert (report.recorded, report.credits) == (2 * BATCH_MAX, 9 * BATCH_MAX)
+    assert (report.recorded, report.credits) == (2 * BATCH_MAX, Decimal(9 * BATCH_MAX))
     balances = "SELECT current_balance, total_consumed, current_month_consumed FROM user_credit_balances"
     assert ask(ledger_address, balances) == [(70, 30 + report.credits, 30 + report.credits)]
     adjustments = "SELECT count(*), sum(amount) FROM credit_ledger_entries WHERE kind = 'adjustment'"

@@ -16,6 +16,7 @@ import pytest
 from groat_server.core.psql_script import psql_script
 from groat_server.errors import NotFound, Unprocessable
 from groat_server.operations.reports import REPORTS, explain_report, explain_user, overview, run_report, user
+from groat_server.operations.users import list_users
 from tests.operations.account import BIRTH
 from tests.operations.histories import History, make_history
 from tests.operations.ledgers import connect
@@ -152,6 +153,7 @@ async def test_one_users_report_has_the_holds_that_are_open(server: Server, ledg
     assert sorted(hold.amount for hold in found.open_holds) == [Decimal("0.5"), Decimal("1.25")]
     assert all(hold.id.startswith(f"hold_{account.user_id}_") for hold in found.open_holds)
     assert found.user.held == Decimal("1.75")
+    assert {each.held for each in await list_users(ledger) if each.id == account.user_id} == {Decimal("1.75")}
     assert found.user.current_balance is not None
     assert found.user.overdraft_limit is not None
     assert found.user.available == found.user.current_balance + found.user.overdraft_limit - Decimal("1.75")

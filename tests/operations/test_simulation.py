@@ -141,13 +141,14 @@ everything = st.sampled_from(["charge", "charge", "late", "settled", "purchase",
 
 
 def test_the_same_book_makes_no_difference_to_any_history(run: Any) -> None:
-    """Taken out: the flag of settled history, the caller's cost, and a reset's own rollover."""
+    """Taken out: the caller's cost, and a reset's own rollover."""
 
     async def compare(ledger: Ledger, address: Address, steps: list[Any], rollover: int) -> None:
         history = await begin(ledger, address, rollover, [Decimal(1)])
         for step in steps:
             await history.go(*step)
         found = await simulated(ledger)
+        assert {user.balance_difference for user in found.users} <= {Decimal(0)}
         for each in (found.total, *(user.tally for user in found.users), *found.by_action_type.values()):
             assert each.difference == 0
             assert (each.newly_refused, each.newly_accepted, each.unpriceable) == (0, 0, 0)
@@ -165,7 +166,7 @@ ordinary = st.sampled_from(["charge", "charge", "charge", "late", "settled", "pu
 
 
 def test_what_would_have_happened_is_what_happens_to_a_twin_at_that_price(run: Any) -> None:
-    """Taken out: the expiry of what is left of an allowance, the drift, debt paid by an allowance, and raises."""
+    """Taken out: the drift, what expires and rolls over at a reset, paid debt, raises, settled history."""
 
     async def compare(ledger: Ledger, address: Address, steps: list[Any], factor: Decimal, rollover: int) -> None:
         history = await begin(ledger, address, rollover, [Decimal(1), factor])

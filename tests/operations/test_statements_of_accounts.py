@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,9 +12,10 @@ import pytest
 
 from groat_server.errors import NotFound, Unprocessable
 from groat_server.operations.statements import balance_at, make_statement
+from groat_server.operations.usage import charge
 from tests.operations.account import BIRTH, TICK, SqlAccount
 from tests.operations.histories import History, make_history
-from tests.operations.ledgers import connect, new_user
+from tests.operations.ledgers import connect, new_user, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +137,29 @@ async def test_a_statement_is_of_this_period_until_now_unless_said_otherwise(led
     assert [line.kind for line in made.lines] == ["allowance"]
     assert made.start == made.user.period_start
     assert made.end <= datetime.now(UTC)
+
+
+async def test_what_was_told_while_charges_ran_is_told_again_later(ledger: Ledger) -> None:
+    """Taken out: the lock under which the instant is read (the database's now in its place)."""
+    user_id = await new_user(ledger)
+    is_over = False
+
+    async def charge_on(writer: int) -> None:
+        number = 0
+        while not is_over:
+            await charge(ledger, [use(user_id, f"{writer} {number}", "0.001")])
+            number += 1
+
+    async with asyncio.TaskGroup() as group:
+        for writer in range(3):
+            group.create_task(charge_on(writer))
+        told = [(await make_statement(ledger, user_id), await balance_at(ledger, user_id)) for _ in range(60)]
+        is_over = True
+    for made, found in told:
+        assert (await balance_at(ledger, user_id, found.at)).balance == found.balance
+        again = await make_statement(ledger, user_id, start=made.start, end=made.end)
+        assert (again.opening, again.lines, again.closing) == (made.opening, made.lines, made.closing)
+    assert len({found.balance.version for _, found in told}) > 1
 
 
 async def test_an_account_that_was_never_given_anything_has_a_balance_of_nothing(ledger: Ledger) -> None:

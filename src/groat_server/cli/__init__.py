@@ -52,7 +52,7 @@ app.command(f"{_here}.statements:balance", name="balance", help="Tell a user's b
 app.command(f"{_here}.statements:statement", name="statement", help="Make a user's statement of a period.")
 app.command(f"{_here}.reports:check", name="check", help="Check the books; exits with 1 where they are wrong.")
 app.command(f"{_here}.database:psql", name="psql", help="Open psql on the ledger.")
-app.command(f"{_here}.database:db", name="db", help="Migrate the database, set up a role for the service, or print the URL.")
+app.command(f"{_here}.database:db", name="db", help="Migrate the database, let a role in, or print the URL.")
 
 
 def main() -> None:

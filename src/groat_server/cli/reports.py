@@ -104,7 +104,7 @@ def check(
 
         print("\n".join(psql_script([(find_check(name).source, {})]) for name in names or CHECKS), end="")
         return 0
-    results = on_ledger(lambda ledger: run_checks(ledger, names or CHECKS, timeout=_CHECK_TIMEOUT))
+    results = on_ledger(lambda ledger: run_checks(ledger, names or CHECKS, statement_timeout=_CHECK_TIMEOUT))
     if output.json or output.csv:
         rows = [
             {"check": found.name, "verdict": found.verdict, "promise": found.promise, "findings": found.count}

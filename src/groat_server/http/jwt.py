@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +58,9 @@ _Keys = Mapping[str | None, _Key]
 class JwtVerifier:
     """Verifies tokens, and keeps the keys: fresh for ten minutes, used for an hour where no newer ones can be had."""
 
-    def __init__(self, settings: JwtSettings) -> None:
+    def __init__(self, settings: JwtSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.user_by = settings.user_by
+        self._clock = clock
         self._settings = settings
         self._keys: _Keys = {}
         self._read_at = self._tried_at = -_STALE_SECONDS
@@ -111,11 +112,11 @@ class JwtVerifier:
         Somebody else's reading is waited for only by who has no use for the keys that are there: a flood of tokens
         with unknown keys neither delays others nor reads more often than once in ten seconds.
         """
-        age = time.monotonic() - self._read_at
+        age = self._clock() - self._read_at
         if wanted in self._keys and (age < _FRESH_SECONDS or (age < _STALE_SECONDS and self._reading.locked())):
             return self._keys
         async with self._reading:
-            now = time.monotonic()
+            now = self._clock()
             if now - self._tried_at > _BETWEEN_READINGS_SECONDS:
                 self._tried_at = now
                 try:

@@ -331,7 +331,7 @@ class TokenListShape:
 
 @dataclass(frozen=True, slots=True)
 class AuditShape:
-    """One administrative act. `actor`: `token:<id>`, `cli:<who>`, or `role:<name>` for SQL run by hand."""
+    """One administrative act. `actor`: `token:`, `user:` (a JWT) or `cli:` and who, or `role:` for SQL by hand."""
 
     id: int
     recorded_at: datetime

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 INTERVAL_SECONDS = 300.0
 TIMEOUT = "10min"
-_SHARE = 20  # of the time, one part in so many is spent checking
+PAUSE_FACTOR = 20.0
+"""A pause is so many times as long as the round before it, or longer: checking takes a twentieth of the time at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,22 +29,28 @@ class Checker:
     """
 
     def __init__(
-        self, ledger: Ledger, tell: Callable[[Mapping[str, float]], None], *, interval: float = INTERVAL_SECONDS
+        self,
+        ledger: Ledger,
+        tell: Callable[[Mapping[str, float]], None],
+        *,
+        interval: float = INTERVAL_SECONDS,
+        pause_factor: float = PAUSE_FACTOR,
     ) -> None:
         self._ledger = ledger
         self._tell = tell
         self._interval = interval
+        self._pause_factor = pause_factor
 
     async def run(self) -> None:
         """Check, wait, again. Ends only by being cancelled."""
         while True:
             began = time.monotonic()
             self._tell({name: await self._findings(name) for name in CHECKS})
-            await asyncio.sleep(max(self._interval, _SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(max(self._interval, self._pause_factor * (time.monotonic() - began)))
 
     async def _findings(self, name: str) -> float:
         try:
-            (result,) = await run_checks(self._ledger, [name], timeout=TIMEOUT)
+            (result,) = await run_checks(self._ledger, [name], statement_timeout=TIMEOUT)
         except Exception:  # the round must outlive whatever befalls one check  # noqa: BLE001
             _log.exception("the check %s could not be run", name)
             return float("nan")

@@ -73,13 +73,18 @@ class CheckResult:
     count: int
 
 
-async def run_checks(ledger: Ledger, names: Sequence[str] = CHECKS, *, timeout: str | None = None) -> list[CheckResult]:
-    """Run these checks, each in one statement of at most `timeout` ("10min"), else what any reader is given.
+async def run_checks(
+    ledger: Ledger, names: Sequence[str] = CHECKS, *, statement_timeout: str | None = None
+) -> list[CheckResult]:
+    """Run these checks, each in one statement of at most `statement_timeout` ("10min"), else what any reader is given.
 
     Raises NotFound (unknown_check).
     """
     statements = [find_check(name) for name in names]
-    return [await _run(ledger, name, statement, timeout) for name, statement in zip(names, statements, strict=True)]
+    return [
+        await _run(ledger, name, statement, statement_timeout)
+        for name, statement in zip(names, statements, strict=True)
+    ]
 
 
 def find_check(name: str) -> Statement[Finding]:
@@ -89,10 +94,10 @@ def find_check(name: str) -> Statement[Finding]:
     return Statement(f"checks/{name}", Finding)
 
 
-async def _run(ledger: Ledger, name: str, statement: Statement[Finding], timeout: str | None) -> CheckResult:
+async def _run(ledger: Ledger, name: str, statement: Statement[Finding], statement_timeout: str | None) -> CheckResult:
     shown: list[Finding] = []
     count = 0
-    async with ledger.database.snapshot(timeout=timeout) as connection:
+    async with ledger.database.snapshot(statement_timeout=statement_timeout) as connection:
         async for findings in statement.batches(connection, _BATCH):
             shown += findings[: FINDINGS_MAX - len(shown)]
             count += len(findings)

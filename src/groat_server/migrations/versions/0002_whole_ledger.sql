@@ -203,7 +203,7 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_user_idx ON audit_log (user_id, id);
 COMMENT ON TABLE audit_log IS 'Every administrative act, written in its transaction. Append-only.';
-COMMENT ON COLUMN audit_log.actor IS 'token:<id>, or the name of the database role where SQL was run by hand.';
+COMMENT ON COLUMN audit_log.actor IS 'token:<id>, user:<id> (a JWT), cli:<who>, or role:<name> of the database where SQL was run by hand.';
 
 ALTER TABLE ledger_settings ADD COLUMN alert_below numeric[] NOT NULL DEFAULT '{}';
 -- squawk-ignore constraint-missing-not-valid

@@ -33,7 +33,7 @@ WITH acts AS (
                 THEN 'went to lot ' || piece.returned_to || ', which was not made for it'
         END AS fault
     FROM credit_lot_returns AS piece
-    LEFT JOIN acts ON acts.user_id = piece.user_id AND acts.version = piece.version
+    JOIN acts ON acts.user_id = piece.user_id AND acts.version = piece.version
     LEFT JOIN credit_lots AS origin ON origin.user_id = piece.user_id AND origin.id = piece.drawn_from
     LEFT JOIN credit_lots AS target ON target.user_id = piece.user_id AND target.id = piece.returned_to
 ), made AS (

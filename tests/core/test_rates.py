@@ -1,4 +1,4 @@
-"""The rates that somebody states: which are taken, to the bounds themselves, and what is said of those that are not."""
+"""Rates as somebody states them, to the bounds themselves, and as they add up to what one call costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from groat_server.core.rates import ActionPrice, Rates, parse_action_price, parse_rates
+from groat_server.core.rates import ActionPrice, Component, Rates, parse_action_price, parse_rates
+from groat_server.core.usage import Usage
 from groat_server.errors import Unprocessable
 
 
@@ -51,6 +52,7 @@ def test_the_bounds_themselves_are_taken() -> None:
         ({"input": "1000.000001"}, "input is outside 0 to 1000"),
         ({"input": "NaN"}, "input is outside 0 to 1000"),
         ({"request": "100.000001"}, "request is outside 0 to 100"),
+        ({"request": 1001}, "request is outside 0 to 100"),
         ({"input": []}, "the tiers of input begin at 0 tokens and rise"),
         ({"input": [[1, 1]]}, "the tiers of input begin at 0 tokens and rise"),
         ({"input": [[0, 1], [0, 2]]}, "the tiers of input begin at 0 tokens and rise"),
@@ -81,3 +83,41 @@ def test_an_actions_price_that_cannot_be_is_refused_with_the_reason(document: di
     with pytest.raises(Unprocessable) as refusal:
         parse_action_price(document)
     assert (refusal.value.problem_code, refusal.value.detail) == ("invalid_rates", detail)
+
+
+CALL = Usage(
+    user_id=1,
+    idempotency_key="key",
+    action_type="chat",
+    input_tokens=1000,
+    cache_read_tokens=300,
+    cache_write_tokens=100,
+    output_tokens=50,
+    reasoning_tokens=20,
+)
+
+
+def test_each_part_of_a_call_says_whose_rate_it_has() -> None:
+    tiers = ((0, Decimal(1)), (500, Decimal(2)))
+    assert Rates(input=tiers, output=Decimal(4), request=Decimal("0.5")).components(CALL) == [
+        Component("input", 600, Decimal(2), 500, "input"),
+        Component("cache_read", 300, Decimal(2), 500, "input"),
+        Component("cache_write", 100, Decimal(2), 500, "input"),
+        Component("output", 30, Decimal(4), None, "output"),
+        Component("reasoning", 20, Decimal(4), None, "output"),
+        Component("request", None, Decimal("0.5"), None, "request"),
+    ]
+    own = Rates(
+        input=Decimal(1), output=Decimal(4), cache_read=Decimal(0), cache_write=Decimal(3), reasoning=Decimal(5)
+    )
+    assert [(part.kind, part.priced_as) for part in own.components(CALL)] == [
+        ("input", "input"), ("cache_read", "cache_read"), ("cache_write", "cache_write"), ("output", "output"),
+        ("reasoning", "reasoning"),
+    ]  # fmt: skip
+    assert sum((part.cost for part in own.components(CALL)), Decimal(0)) == own.api_cost(CALL)
+
+
+@pytest.mark.parametrize(("input_tokens", "dearest"), [(0, 1), (1, 1), (2, 5), (3, 5)])
+def test_a_tier_is_within_reach_once_its_threshold_can_be_exceeded(input_tokens: int, dearest: int) -> None:
+    rates = Rates(input=((0, Decimal(1)), (1, Decimal(5))), output=Decimal(1))
+    assert rates.dearest(input_tokens).input == dearest
