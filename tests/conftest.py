@@ -1,6 +1,8 @@
 """A server for the session, a migrated template, and for each test a ledger of its own that is audited afterwards.
 
 `GROAT_TEST_POSTGRES` names the directory of another PostgreSQL's programs (15 to 18), to run the tests on that.
+`GROAT_TEST_DATA` names the data directory of a server that outlives the session: whoever runs the tests again and again
+keeps it running, and none of them has to set one up.
 """
 
 from __future__ import annotations
@@ -63,9 +65,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run PostgreSQL for the session; without fsync, since no test cuts the power."""
-    named = os.environ.get("GROAT_TEST_POSTGRES")
-    directory = tmp_path_factory.mktemp("server")
-    with hold(directory / "groat", binaries=Path(named) if named else None, options={"fsync": "off"}) as server:
+    named, kept = os.environ.get("GROAT_TEST_POSTGRES"), os.environ.get("GROAT_TEST_DATA")
+    directory = Path(kept) if kept else tmp_path_factory.mktemp("server") / "groat"
+    with hold(directory, binaries=Path(named) if named else None, options={"fsync": "off"}) as server:
         yield server
 
 
@@ -145,7 +147,7 @@ async def _sweep_and_check(address: Address) -> tuple[int, list[str]]:
 
 
 def _create(server: Server, template: str = "template1") -> str:
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.socket_url, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -45,3 +46,11 @@ def test_a_cell_of_csv_says_the_value_and_runs_nothing(value: object, cell: str)
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_column_of_a_report_has_a_type(name: str) -> None:
     assert cell_types(REPORTS[name].statement.row)
+
+
+def test_a_time_is_utc_wherever_the_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert csv_cell(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00Z"
+    time.tzset()

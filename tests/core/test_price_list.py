@@ -135,3 +135,62 @@ def test_of_two_listed_prices_with_the_same_start_the_later_one_counts() -> None
     found = parse_price_list(twice).applied_to(book).find_model("m", None, AT).version
     assert found is not None
     assert found.rates == Rates(input=Decimal(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("7", "The price list must be an object."),
+        ('{"prices": {}}', "The price list must have a list of prices."),
+        (
+            '{"price": []}',
+            "The price list must not have 'price'; it may have credits_per_dollar, multiplier, prices.",
+        ),
+        ("[1]", "Price 1 of the list must be an object."),
+        ('[{"kind": "plan", "name": "m"}]', 'Price 1 of the list must have the kind "model" or "action".'),
+        ('[{"kind": "model", "name": "m", "rates": []}]', "Price 1 of the list must have an object of rates."),
+        (
+            '[{"kind": "action", "name": "m", "provider": "p"}]',
+            "Price 1 of the list must not have a provider: it is an action's.",
+        ),
+        (
+            """[{"kind": "model", "name": "m", "valid_from": "2026-01-01T00:00:00Z",
+                 "valid_to": "2026-01-01T00:00:00Z"}]""",
+            "Price 1 of the list must end after it starts.",
+        ),
+        (
+            '[{"kind": "model", "name": "m", "rates": {"inputs": 1}}]',
+            "Price 1 of the list cannot be: there is no kind of token 'inputs'.",
+        ),
+        ('{"multiplier": -1}', "multiplier must be from 0 to 1000."),
+        ('{"credits_per_dollar": 0}', "credits_per_dollar must not be 0."),
+    ],
+)
+def test_a_list_that_is_refused_says_so_in_a_sentence(text: str, detail: str) -> None:
+    with pytest.raises(Unprocessable) as refusal:
+        parse_price_list(text)
+    assert (refusal.value.problem_code, refusal.value.detail) == ("bad_price_list", detail)
+
+
+def test_a_note_may_have_lines() -> None:
+    (price,) = parse_price_list(r'[{"kind": "model", "name": "m", "note": "two\nlines"}]').prices
+    assert price.note == "two\nlines"
+
+
+def test_a_list_takes_its_own_factors_to_the_book_and_leaves_the_others() -> None:
+    book = PriceBook(version=1, credits_per_dollar=Decimal(10), multiplier=Decimal(2))
+    for listed, factors in (
+        (PriceList(), (10, 2)),
+        (PriceList(credits_per_dollar=Decimal(7)), (7, 2)),
+        (PriceList(multiplier=Decimal(0)), (10, 0)),
+        (PriceList().with_factors(credits_per_dollar=Decimal(8), multiplier=Decimal(3)), (8, 3)),
+        (PriceList(multiplier=Decimal(3)).with_factors(credits_per_dollar=None, multiplier=None), (10, 3)),
+    ):
+        applied = listed.applied_to(book)
+        assert [applied.credits_per_dollar, applied.multiplier] == [Decimal(factor) for factor in factors]
+
+
+def test_listed_prices_are_newer_than_all_of_the_book_in_their_order() -> None:
+    book = PriceBook(version=1, credits_per_dollar=Decimal(10), multiplier=Decimal(1), versions=(version(7, "m", "1"),))
+    listed = parse_price_list('[{"kind": "model", "name": "a"}, {"kind": "model", "name": "b"}]')
+    assert [(price.id, price.name) for price in listed.applied_to(book).versions] == [(7, "m"), (8, "a"), (9, "b")]

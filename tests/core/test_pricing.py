@@ -345,6 +345,26 @@ def test_a_listing_may_be_of_no_provider() -> None:
     assert charged(use("torch"), book_of(anybodys, of_catalogue(2, name="torch"))).api_cost == Decimal("0.002")
 
 
+def test_the_window_is_that_of_every_price_that_was_asked() -> None:
+    ours = of_ours(2, Rates(), valid_from=T - timedelta(days=1), valid_to=T + timedelta(days=1), multiplier="2")
+    charge = charged(use(), book_of(of_catalogue(1, valid_from=T - timedelta(days=2)), ours))
+    assert (charge.valid_from, charge.valid_until) == (T - timedelta(days=1), T + timedelta(days=1))
+
+
+def test_our_multiplier_applies_to_what_the_providers_agree_on() -> None:
+    book = book_of(of_catalogue(1, name="torch"), of_ours(2, Rates(), name="torch", multiplier="2"))
+    assert (charged(use("torch"), book).price_id, charged(use("torch"), book).multiplier) == (1, Decimal(2))
+
+
+def test_our_multiplier_applies_to_the_fallback_rates_from_its_start() -> None:
+    end = T + timedelta(days=1)
+    ours = of_ours(2, Rates(), name="torch", valid_from=T, valid_to=end, multiplier="3")
+    book = book_of(ours, unknown_model="fallback", fallback_rates=LAMP)
+    charge = charged(use("torch", provider="nobody"), book)
+    assert (charge.cost_source, charge.multiplier) == ("fallback", Decimal(3))
+    assert (charge.valid_from, charge.valid_until) == (T, end)
+
+
 def test_the_order_of_actions_and_models_in_a_book_does_not_matter() -> None:
     book = book_of(of_action(1, ActionPrice(credits_per_use=Decimal(2)), name="other"), of_catalogue(2))
     assert charged(use(), book).price_id == 2
@@ -699,7 +719,7 @@ def test_hours_listed_after_new_ones_are_appended_after_them() -> None:
 
 def test_prices_that_hold_all_day_do_not_depend_on_their_order() -> None:
     stored = [of_catalogue(1), of_catalogue(2, hours=NIGHT), of_catalogue(3, DEARER, valid_from=T)]
-    offered = [of_catalogue(1, DEARER, valid_from=T), of_catalogue(2), of_catalogue(3, hours=NIGHT)]
+    offered = [of_catalogue(1), of_catalogue(2, DEARER, valid_from=T), of_catalogue(3, hours=NIGHT)]
     assert price_changes(stored, offered) == []
     earlier = of_catalogue(0, valid_from=T - timedelta(days=1))
     assert [change.outcome for change in price_changes(stored, [earlier, *offered])] == ["added"]

@@ -113,8 +113,10 @@ async def test_the_tier_that_applied_is_shown(
 
 def test_an_alias_says_that_it_is_one(api: Api) -> None:
     user = api.new_user()
-    event = use(api, user, action_type="chat", model="claude-3-5-sonnet-20241022", input_tokens=10)
-    assert explain(api, user, event).body["price"]["matched"] in {"alias", "exact"}
+    price = explain(
+        api, user, use(api, user, action_type="chat", model="claude-3-5-sonnet-20241022", input_tokens=10)
+    ).body["price"]
+    assert (price["model"], price["matched"]) == ("claude-3-5-sonnet", "alias")
 
 
 def test_the_price_of_an_action_is_its_units(api: Api) -> None:

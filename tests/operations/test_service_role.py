@@ -212,6 +212,16 @@ def test_a_migration_that_replaces_definitions_lets_the_service_in_again(
     assert _refusal(service_address, "SELECT settle_account_at(NULL, 0)") == FORBIDDEN
 
 
+def test_the_services_role_migrates_nothing_and_says_who_may(ledger_address: Address, service_address: Address) -> None:
+    assert migrate(service_address.url).definitions == ()
+    with pytest.raises(CannotStart, match="owns the tables"):
+        let_service_in(service_address.url, "pg_monitor")
+    ask(ledger_address, "UPDATE schema_definitions SET digest = 'another' WHERE name = 'periods'")
+    with pytest.raises(CannotStart, match="owns the tables"):
+        migrate(service_address.url)
+    assert migrate(ledger_address.url).definitions == ("periods",)
+
+
 def test_who_is_no_role_or_could_do_everything_anyway_is_refused(ledger_address: Address, server: Server) -> None:
     with pytest.raises(CannotStart, match="CREATE ROLE nobody"):
         let_service_in(ledger_address.url, "nobody")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 300.0
 TIMEOUT = "10min"
 PAUSE_FACTOR = 20.0
-"""A pause is so many times as long as the round before it, or longer: checking takes a twentieth of the time at most."""
+"""A pause lasts at least so many times as long as the round before it: little of the time is spent checking."""
 
 _log = logging.getLogger(__name__)
 

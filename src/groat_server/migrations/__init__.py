@@ -14,6 +14,7 @@ import hashlib
 import random
 import re
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
 from groat_server.errors import CannotStart
 from groat_server.migrations.rights import defined_functions, let_in, secure_functions, service_roles
@@ -75,13 +76,17 @@ def head() -> str:
 def migrate(url: str, *, schema: str = "public", to: str = "head") -> Migrated:
     """Migrate the database at `url`; a database that is up to date is left as it is.
 
-    Raises CannotStart where tables of somebody else are in the way.
+    Raises CannotStart where tables of somebody else are in the way, or the role may not change ours.
     """
     options = f"-c search_path={schema},pg_temp -c timezone=UTC"
-    with psycopg.connect(url, autocommit=True, options=options, application_name="groat migrate") as connection:
+    with (
+        _refusals_told(),
+        psycopg.connect(url, autocommit=True, options=options, application_name="groat migrate") as connection,
+    ):
         connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         connection.execute(sql.SQL("SET lock_timeout = {}").format(LOCK_TIMEOUT))
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        if connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone() is None:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         before = _revision(connection, schema)
         if before is None:
             _refuse_foreign_tables(connection, schema)
@@ -99,7 +104,7 @@ def let_service_in(url: str, role: str, *, schema: str = "public") -> None:
     Raises CannotStart where the role is not there, or the schema is not this version's.
     """
     options = f"-c search_path={schema},pg_temp"
-    with psycopg.connect(url, options=options, application_name="groat migrate") as connection:
+    with _refusals_told(), psycopg.connect(url, options=options, application_name="groat migrate") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
         if _revision(connection, schema) != head():
@@ -125,6 +130,20 @@ def run_sql_file(revision_file: str) -> None:
     from alembic import op  # noqa: PLC0415 - a slow import that not every process needs
 
     op.get_bind().exec_driver_sql(Path(revision_file).with_suffix(".sql").read_text("utf-8").replace("%", "%%"))
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    """Raise CannotStart where the database refuses what only the owner of the tables may do."""
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "orig", error)  # psycopg's error, or SQLAlchemy's around it
+        if not isinstance(cause, InsufficientPrivilege):
+            raise
+        raise CannotStart(
+            f"This takes the role that owns the tables ({cause.diag.message_primary}): connect as it, by DATABASE_URL."
+        ) from error
 
 
 def _upgrade(url: str, options: str, schema: str, to: str) -> None:
