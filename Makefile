@@ -39,6 +39,9 @@ stop: ## Stop it
 test: setup-dev ## Run the tests
 	@$(BIN)/pytest
 
+campaign: setup-dev ## Compare the ledger with its model for hours; goes on where it was stopped
+	@$(BIN)/python -m tests.campaign
+
 check: setup-dev ## Lint, types, layers, migrations
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -40,6 +40,10 @@ settings.register_profile(
 settings.register_profile(
     "thorough", max_examples=500, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# A shard of `make campaign`: told by its seed alone.
+settings.register_profile(
+    "campaign", settings.get_profile("thorough"), max_examples=50, stateful_step_count=50, database=None
+)
 settings.load_profile(os.environ.get("GROAT_TEST_PROFILE", "ci"))
 
 _numbers = count(1)

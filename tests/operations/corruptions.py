@@ -129,6 +129,25 @@ _GRANT = """
     WHERE user_id = %(ann)s AND idempotency_key = 'bought'
 """
 
+_LESS = """
+    SELECT entry.user_id, entry.version FROM credit_ledger_entries AS entry JOIN credit_operations AS operation
+        ON operation.user_id = entry.user_id AND operation.idempotency_key = 'less'
+        AND CAST(operation.answer ->> 'version' AS bigint) = entry.version
+    WHERE entry.user_id = %(ann)s
+"""
+_REFUND_BESIDE_A_VOID = """
+    SELECT entry.user_id, entry.version, voided.id
+    FROM credit_ledger_entries AS entry
+    JOIN credit_usage_events AS event ON event.user_id = entry.user_id AND event.id = entry.event_id
+    JOIN voided_credit_usage_events AS voided ON voided.user_id = entry.user_id AND voided.idempotency_key = 'second'
+    WHERE entry.user_id = %(ann)s AND event.idempotency_key = 'first' ORDER BY entry.version DESC LIMIT 1
+"""
+_FIRST_LOT = "SELECT user_id, id FROM credit_lots WHERE user_id = %(dan)s ORDER BY id LIMIT 1"
+_DEBT_UNDONE = """
+    SELECT user_id, id AS piece_id, version FROM credit_lot_returns
+    WHERE user_id = %(bob)s AND returned_to IS NULL ORDER BY id LIMIT 1
+"""
+
 _SUMS = {"ledger_equals_balance": {USER}, "total_consumed": {USER}, "lots_equal_balance": {USER}}
 
 CORRUPTIONS = [
@@ -159,6 +178,11 @@ CORRUPTIONS = [
     Corruption("an anonymised user has a description", _FORGOTTEN,
                "UPDATE credit_usage_events SET description = 'about me' WHERE user_id = %(user_id)s",
                {"anonymised": {USER}}),
+    Corruption("an anonymised user has a token", _FORGOTTEN,
+               "INSERT INTO access_tokens (user_id, name, prefix, token_hash) VALUES (%(user_id)s, '', 'x', 'x')",
+               {"anonymised": {USER}}),
+    Corruption("a claim on an external id is gone", _ANN, "DELETE FROM user_external_ids WHERE user_id = %(user_id)s",
+               {"names_claimed": {USER}}),
     # --- amounts, times, prices
     Corruption("an amount with a trailing zero", _ANN,
                "ALTER TABLE user_credit_balances DROP CONSTRAINT user_credit_balances_overdraft_limit;"
@@ -187,6 +211,8 @@ CORRUPTIONS = [
                {"cost_validation": {EVENT}}),
     Corruption("another cost of a voided event", _VOIDED_EVENT,
                "UPDATE voided_credit_usage_events SET api_cost = 7 WHERE id = %(id)s", {"cost_validation": {EVENT}}),
+    Corruption("no cost", _OLD_EVENT, "UPDATE credit_usage_events SET api_cost = NULL WHERE id = %(id)s",
+               {"cost_validation": {EVENT}}),
     Corruption("a price that is not there", _MODEL_EVENT,
                "UPDATE credit_usage_events SET price_id = 0 WHERE id = %(id)s", {"prices_pinned": {EVENT}}),
     Corruption("a price that was not needed", _OLD_EVENT,
@@ -281,6 +307,22 @@ CORRUPTIONS = [
     Corruption("a void is gone", _LAST_VOID, "DELETE FROM voided_credit_usage_events WHERE id = %(id)s",
                {"total_consumed": {USER}, "lots_equal_balance": {USER}, "balance_chain": {USER}, "audited": {USER},
                 "returns_explained": {VERSION}, "operations_done": {VERSION}}),
+    Corruption("an adjustment of an event", _LESS,
+               "UPDATE credit_ledger_entries SET event_id = 1 WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"entries_explained": {VERSION}, "audited": {USER}}),
+    Corruption("credits taken from one lot", _LESS,
+               "UPDATE credit_ledger_entries SET lot_id = 1 WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"entries_explained": {VERSION}}),
+    Corruption("an entry of a lot that is not there", _RESET,
+               "UPDATE credit_ledger_entries SET lot_id = 0 WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"entries_explained": {VERSION, LOT}, "draws_cover": {USER}}),
+    Corruption("a refund of a voided event", _REFUND_BESIDE_A_VOID,
+               "UPDATE credit_ledger_entries SET event_id = %(id)s"
+               " WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"voids_consistent": {EVENT}, "returns_explained": {VERSION}, "audited": {USER}}),
+    Corruption("a first lot of another size than what was there before", _FIRST_LOT,
+               "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s",
+               {"entries_explained": {LOT}, "lot_accounts": {LOT}, "draws_cover": {USER}}),
     # --- lots
     Corruption("a lot has less left", _LOT, "UPDATE credit_lots SET remaining = remaining - 1 WHERE id = %(id)s",
                {"lot_accounts": {LOT}, "lots_equal_balance": {USER}}),
@@ -327,6 +369,8 @@ CORRUPTIONS = [
     Corruption("a refund's lot of another size", _REFUND_LOT,
                "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s",
                {"returns_to_lots": {LOT}, "lot_accounts": {LOT}}),
+    Corruption("undone debt is not told", _DEBT_UNDONE, "DELETE FROM credit_lot_returns WHERE id = %(piece_id)s",
+               {"returns_explained": {VERSION}, "draws_cover": {USER}}),
     # --- time
     Corruption("a lot is there after its end", _LOT,
                "UPDATE credit_lots AS lot SET expires_at = last_recorded_at FROM user_credit_balances cb"
@@ -338,6 +382,9 @@ CORRUPTIONS = [
     Corruption("a lot does not start", _SCHEDULED,
                "UPDATE credit_lots SET starts_at = now() - interval '10 minutes' WHERE id = %(id)s",
                {"lots_in_time": {LOT}, "next_boundary": {USER}}),
+    Corruption("a lot counts before its start", _LOT,
+               "UPDATE credit_lots SET starts_at = now() + interval '1 hour' WHERE id = %(id)s",
+               {"lots_in_time": {LOT}, "entries_explained": {VERSION}}),
     Corruption("a boundary is passed over", _LOT,
                "UPDATE credit_lots SET expires_at = now() + interval '1 second' WHERE id = %(id)s",
                {"next_boundary": {USER}}),
@@ -378,6 +425,15 @@ CORRUPTIONS = [
                "UPDATE credit_usage_events SET hold_id = 0 WHERE user_id = %(user_id)s AND idempotency_key ="
                " 'present 1'",
                {"holds_resolved": {"hold 0 of user {user_id}"}}),
+    Corruption("a hold was captured at another time", _CAPTURE,
+               "UPDATE credit_holds SET captured_at = captured_at + interval '1 second' WHERE id = %(id)s",
+               {"holds_resolved": {HOLD}}),
+    Corruption("a hold was captured by another event", _CAPTURE,
+               "UPDATE credit_holds SET event_id = 0 WHERE id = %(id)s", {"holds_resolved": {HOLD}}),
+    Corruption("a captured hold is gone", _CAPTURE, "DELETE FROM credit_holds WHERE id = %(id)s",
+               {"holds_resolved": {HOLD}, "operations_done": {HOLD}}),
+    Corruption("a hold under another key", _HOLD,
+               "UPDATE credit_holds SET idempotency_key = 'other' WHERE id = %(id)s", {"operations_done": {HOLD}}),
     Corruption("a hold for a month", _HOLD,
                "ALTER TABLE credit_holds DROP CONSTRAINT credit_holds_life;"
                "UPDATE credit_holds SET expires_at = expires_at + interval '1 month' WHERE id = %(id)s;"

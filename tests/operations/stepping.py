@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from groat_server.embedded.waiting import wait_for
 from tests.operations.ledgers import connect, rows
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from groat_server.database import Address
 
 PATIENCE_SECONDS = 20
+GLANCE_SECONDS = 0.002
 Answer: TypeAlias = list[tuple[Any, ...]]
 
 
@@ -73,16 +74,21 @@ class Stage:
         session = self.sessions[number]
         self._collect(number)
         session.send(self._left[number].pop(0))
-        assert wait_for(lambda: self._has_come_to_rest(session), seconds=PATIENCE_SECONDS)
+        self._rest(session)
         self.waits += session.is_waiting
         # Its answer may have let others go on: they come to rest before anything else is sent.
-        assert wait_for(lambda: all(map(self._has_come_to_rest, self.sessions)), seconds=PATIENCE_SECONDS)
+        for other in self.sessions:
+            self._rest(other)
 
-    def _has_come_to_rest(self, session: Session) -> bool:
-        if not session.is_waiting:
-            return True
-        pid = session.connection.info.backend_pid
-        return rows(self.watch, "SELECT 1 FROM unnest(pg_blocking_pids(%s))", [pid]) != []
+    def _rest(self, session: Session) -> None:
+        """Wait until a session has its answer, or waits for another one."""
+        give_up_at = monotonic() + PATIENCE_SECONDS
+        while session.pending is not None and not session.pending.done():
+            wait([session.pending], timeout=GLANCE_SECONDS)
+            pid = session.connection.info.backend_pid
+            if rows(self.watch, "SELECT 1 FROM unnest(pg_blocking_pids(%s))", [pid]):
+                return
+            assert monotonic() < give_up_at
 
     def _collect(self, number: int) -> None:
         session = self.sessions[number]

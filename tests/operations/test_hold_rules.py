@@ -169,3 +169,27 @@ def test_the_hold_is_part_of_what_a_repeat_must_say_again(account: SqlAccount) -
     hold = account.hold("hold", 60, day(1))["hold_id"]
     account.charge("use", 5, day(1), holds=hold)
     assert account.charge("use", 5, day(1))["outcome"] == "idempotency_conflict"
+
+
+def test_a_hold_lends_nothing_to_a_capture_at_its_very_end(account: SqlAccount) -> None:
+    hold = account.hold("hold", 60, day(1))["hold_id"]
+    account.hold("other", 60, day(1) + 900 * SECOND)
+    late = account.charge("late", 41, day(1) + 900 * SECOND, holds=hold, enforced=True)
+    assert late["outcome"] == "insufficient_credits"
+
+
+def test_of_two_holds_the_one_that_has_ended_counts_no_more(account: SqlAccount) -> None:
+    account.hold("long", 50, day(1), seconds=7200)
+    account.hold("short", 20, day(1), seconds=60)
+    end = day(1) + 60 * SECOND
+    assert account.charge("before", 31, end - TICK, enforced=True)["outcome"] == "insufficient_credits"
+    assert account.charge("after", 50, end, enforced=True)["outcome"] == "recorded"
+
+
+def test_what_was_released_or_captured_counts_no_more_for_the_charges_after_it(account: SqlAccount) -> None:
+    account.hold("long", 10, day(1), seconds=7200)
+    released, captured = (account.hold(key, 40, day(1))["hold_id"] for key in ("a", "b"))
+    account.release(released, day(1))
+    account.charge("use", 1, day(1), holds=captured)
+    answer = account.charge("rest", 89, day(1), enforced=True)
+    assert (answer["outcome"], answer["held"], answer["available"]) == ("recorded", 10, 0)

@@ -28,7 +28,7 @@ from groat_server.operations.ledger import open_ledger
 from tests.auditor import faults
 from tests.model import ModelUsage
 from tests.operations.ledgers import connect, rows
-from tests.operations.twins import UNKNOWN_ID, Asked, Twins
+from tests.operations.twins import UNKNOWN_ID, Asked, Twins, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -386,19 +386,6 @@ def _boundaries(account: Account) -> list[datetime]:
 
 def _chosen(keys: list[str], place: int) -> str:
     return keys[place % len(keys)] if keys and place != NOBODY else "nobody's"
-
-
-def forget(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Empty the ledger, past all triggers, so that each course of events begins with nothing."""
-    tables = rows(
-        connection,
-        "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema()"
-        " AND column_name = 'user_id' AND table_name IN (SELECT tablename FROM pg_tables)",
-    )
-    statements = "; ".join(f"DELETE FROM {table}" for (table,) in tables)  # noqa: S608 - of our own tables
-    with connection.transaction():
-        rows(connection, "SET LOCAL session_replication_role = replica")
-        connection.execute(f"{statements}; DELETE FROM users".encode())  # noqa: S608 - the same
 
 
 @pytest.mark.timeout(900)

@@ -93,7 +93,7 @@ WITH guarded (relation, triggers, constraints, optional_columns) AS (VALUES
             'credit_usage_events_anonymise refuse_but_correction',
             'credit_usage_events_anonymise_one refuse_other_users', 'credit_usage_events_immutable refuse_change',
             'credit_usage_events_no_demo refuse_demo_events', 'credit_usage_events_void refuse_but_correction',
-            'credit_usage_events_void_one refuse_other_users'
+            'credit_usage_events_void_moved refuse_loss', 'credit_usage_events_void_one refuse_other_users'
         ],
         ARRAY[
             'credit_usage_events_api_cost', 'credit_usage_events_cost_source', 'credit_usage_events_credits_charged',

@@ -112,10 +112,6 @@ BEGIN
     PERFORM allocate_consumption(account_user_id);
     stretch_to := end_of_event(account_user_id, event.version, event.balance_after);
 
-    PERFORM set_config('groat.correcting', 'void', true),
-        set_config('groat.correcting_user', account_user_id::text, true);
-    DELETE FROM credit_usage_events WHERE user_id = account_user_id AND id = voided_event_id;
-    PERFORM set_config('groat.correcting', '', true), set_config('groat.correcting_user', '', true);
     UPDATE user_credit_balances AS balance
     SET current_balance = trim_scale(balance.current_balance + event.credits_charged),
         total_consumed = trim_scale(balance.total_consumed - event.credits_charged),
@@ -127,7 +123,7 @@ BEGIN
         version = balance.version + 1,
         last_event_at = (
             SELECT max(remaining.created_at) FROM credit_usage_events AS remaining
-            WHERE remaining.user_id = account_user_id
+            WHERE remaining.user_id = account_user_id AND remaining.id <> voided_event_id
         ),
         last_recorded_at = answer.recorded_at
     WHERE balance.user_id = account_user_id
@@ -149,6 +145,10 @@ BEGIN
         event.provider, event.idempotency_key, event.description, event.session_id, event.metadata, event.hold_id,
         answer.recorded_at, answer.version, new_balance, reason, acting
     );
+    PERFORM set_config('groat.correcting', 'void', true),
+        set_config('groat.correcting_user', account_user_id::text, true);
+    DELETE FROM credit_usage_events WHERE user_id = account_user_id AND id = voided_event_id;
+    PERFORM set_config('groat.correcting', '', true), set_config('groat.correcting_user', '', true);
 
     IF event.credits_charged > 0 THEN
         PERFORM give_back(

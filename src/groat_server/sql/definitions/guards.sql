@@ -45,6 +45,25 @@ BEGIN
 END
 $$;
 
+-- A void moves events: each is among the voided ones before it goes.
+CREATE OR REPLACE FUNCTION refuse_loss() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM changed
+        WHERE NOT EXISTS (
+            SELECT FROM voided_credit_usage_events AS voided
+            WHERE voided.user_id = changed.user_id AND voided.id = changed.id
+        )
+    ) THEN
+        RAISE EXCEPTION '% of % is refused: its rows are history', TG_OP, TG_TABLE_NAME USING ERRCODE = 'GR002';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 -- Ledger entries are history too, but for the first allowance of an untouched balance that enters demo mode.
 CREATE OR REPLACE FUNCTION refuse_ledger_delete() RETURNS trigger
 LANGUAGE plpgsql
@@ -100,6 +119,8 @@ CREATE OR REPLACE TRIGGER credit_usage_events_void BEFORE DELETE ON credit_usage
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_but_correction('void');
 CREATE OR REPLACE TRIGGER credit_usage_events_void_one AFTER DELETE ON credit_usage_events
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION refuse_other_users();
+CREATE OR REPLACE TRIGGER credit_usage_events_void_moved AFTER DELETE ON credit_usage_events
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION refuse_loss();
 CREATE OR REPLACE TRIGGER credit_usage_events_no_demo AFTER INSERT ON credit_usage_events
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION refuse_demo_events();
 
