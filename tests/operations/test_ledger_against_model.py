@@ -43,6 +43,7 @@ PENDING: set[str] = set()
 TICK = timedelta(microseconds=1)
 
 amounts = st.sampled_from([Decimal(text) for text in ("10", "3", "60", "10.5", "0.7", "0.00000000001", "0")])
+small = st.sampled_from([Decimal(text) for text in ("3", "0.7", "10", "2.5", "60", "0")])
 some = st.sampled_from([Decimal(text) for text in ("10", "3", "60", "10.5", "0.7", "0.00000000001")])
 allowances = st.sampled_from([Decimal(text) for text in ("10", "30.25", "100", "0")])
 people = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
@@ -65,7 +66,7 @@ instants = (
     st.tuples(st.sampled_from([-1, 1e-6, 0.01, 1, 3, 10, 31, 75]), st.none())
     | st.tuples(st.integers(-1, 1), st.integers(0, 3))
 )  # fmt: skip
-lives = st.sampled_from([timedelta(seconds=seconds) for seconds in (1, 900, 86_400)])
+lives = st.sampled_from([timedelta(seconds=seconds) for seconds in (900, 1, 86_400, 500_000)])
 
 
 def _steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
@@ -92,9 +93,10 @@ def _steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
                        st.none() | st.none() | instants}),
         "refund": (5, {"who": people, "key": keys, "place": places, "amount": st.none() | some}),
         "void": (4, {"who": people, "key": keys, "place": places}),
-        "place_hold": (3, {"who": people, "key": keys, "amount": amounts, "ttl": lives}),
-        "renew_hold": (1, {"who": people, "place": places, "ttl": lives}),
-        "release_hold": (1, {"who": people, "place": places}),
+        "place_hold": (4, {"who": people, "key": keys, "amount": small, "ttl": lives}),
+        "renew_hold": (2, {"who": people, "place": places, "ttl": lives}),
+        "release_hold": (2, {"who": people, "place": places}),
+        "capture": (4, {"who": people, "key": keys, "place": places, "amount": small, "enforce": st.booleans()}),
         "set_terms": (
             3,
             {
@@ -257,23 +259,37 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def refund(self, who: int, key: str | None, *, place: int, amount: Decimal | None) -> None:
         """Give back a part of a charge, or what is left of it."""
-        self._do("refund", who, key, {"event_key": self._event(who, place), "amount": amount})
+        if not self._has_events(who):
+            return self.charge([(who, key, amount or Decimal(10), "unit", False, None)])
+        return self._do("refund", who, key, {"event_key": self._event(who, place), "amount": amount})
 
     def void(self, who: int, key: str | None, *, place: int) -> None:
         """Take out a charge."""
-        self._do("void", who, key, {"event_key": self._event(who, place)})
+        if not self._has_events(who):
+            return self.charge([(who, key, Decimal(10), "unit", False, None)])
+        return self._do("void", who, key, {"event_key": self._event(who, place)})
 
     def place_hold(self, who: int, key: str | None, **details: Any) -> None:
         """Set credits aside."""
         self._do("place_hold", who, key, details)
 
+    def capture(self, who: int, key: str | None, *, place: int, amount: Decimal, enforce: bool) -> None:
+        """Charge a use that a hold was placed for."""
+        if not self._has_holds(who):
+            return self.place_hold(who, key, amount=amount, ttl=timedelta(minutes=15))
+        return self.charge([(who, key, amount, "unit", enforce, place)])
+
     def renew_hold(self, who: int, *, place: int, ttl: timedelta) -> None:
         """Let a hold live longer."""
-        self._do("renew_hold", who, None, {"hold_key": self._hold(who, place), "ttl": ttl})
+        if not self._has_holds(who):
+            return self.place_hold(who, None, amount=Decimal(3), ttl=ttl)
+        return self._do("renew_hold", who, None, {"hold_key": self._hold(who, place), "ttl": ttl})
 
     def release_hold(self, who: int, *, place: int) -> None:
         """Let a hold go."""
-        self._do("release_hold", who, None, {"hold_key": self._hold(who, place)})
+        if not self._has_holds(who):
+            return self.place_hold(who, None, amount=Decimal(3), ttl=timedelta(days=1))
+        return self._do("release_hold", who, None, {"hold_key": self._hold(who, place)})
 
     def set_terms(self, who: int, key: str | None, **details: Any) -> None:
         """Change an allowance, at once or from the next period on, and what else can be agreed."""
@@ -341,6 +357,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def _hold(self, who: int, place: int) -> str:
         account = self._user(who).account
         return _chosen(list(account.holds) if account else [], place)
+
+    def _has_events(self, who: int) -> bool:
+        account = self._user(who).account
+        return account is not None and bool(account.events)
 
     def _has_holds(self, who: int) -> bool:
         account = self._user(who).account
