@@ -223,6 +223,15 @@ def test_check_ends_with_one_where_the_books_are_wrong_and_repairs_nothing(
     assert groat("check", *named).code == 0
 
 
+def test_check_tells_the_sql_of_a_check_and_runs_nothing(groat: Groat, cli_ledger: Address) -> None:
+    told = groat("check", "--sql", "total_consumed", "lots_equal_balance")
+    assert told.code == 0
+    assert told.out.count("AS finding") == 2
+    for part in told.out.split("-- Groat's published SQL")[1:]:
+        assert ask(cli_ledger, f"--{part}".replace("%", "%%")) == []
+    assert groat("check", "--sql", "no_such_check").code == 1
+
+
 def test_prices_are_listed_set_and_synchronised(groat: Groat) -> None:
     (row,) = groat.json("price", "list", "lamp")
     assert (row["kind"], row["rates"]) == ("model", "input 1, output 2")

@@ -98,13 +98,18 @@ _RETURN = """
     WHERE piece.user_id = %(ann)s
 """
 _REFUND_LOT = """
-    SELECT piece.user_id, piece.version, lot.id
+    SELECT piece.user_id, piece.version, lot.id, piece.drawn_from AS other_id
     FROM credit_lot_returns AS piece
     JOIN credit_lots AS lot ON lot.user_id = piece.user_id AND lot.id = piece.returned_to AND lot.kind = 'refund'
     JOIN credit_operations AS operation
         ON operation.user_id = piece.user_id AND operation.idempotency_key = 'refund late'
         AND CAST(operation.answer ->> 'version' AS bigint) = piece.version
     WHERE piece.user_id = %(ann)s
+"""
+_VOID_LOT = """
+    SELECT lot.user_id, lot.version, lot.id FROM credit_lots AS lot JOIN voided_credit_usage_events AS voided
+        ON voided.user_id = lot.user_id AND voided.void_version = lot.version AND voided.idempotency_key = 'second'
+    WHERE lot.user_id = %(ann)s
 """
 _REFUND = """
     SELECT entry.user_id, entry.version, cheap.id
@@ -183,6 +188,19 @@ CORRUPTIONS = [
                {"anonymised": {USER}}),
     Corruption("a claim on an external id is gone", _ANN, "DELETE FROM user_external_ids WHERE user_id = %(user_id)s",
                {"names_claimed": {USER}}),
+    *(
+        Corruption(f"an anonymised user is told of in {table}", _FORGOTTEN,
+                   f"UPDATE {table} SET {column} = 'x' WHERE user_id = %(user_id)s", {"anonymised": {USER}})  # noqa: S608 - our own tables
+        for table, column in (
+            ("voided_credit_usage_events", "void_reason"), ("credit_ledger_entries", "reason"),
+            ("credit_lots", "reason"), ("credit_holds", "description"),
+        )
+    ),
+    Corruption("a reason in the audit log of an anonymised user", _FORGOTTEN,
+               """UPDATE audit_log SET details = details || '{"reason": "x"}' WHERE user_id = %(user_id)s""",
+               {"anonymised": {USER}}),
+    Corruption("a claim on an old e-mail address", _ANN,
+               "INSERT INTO user_emails VALUES ('old@example.com', %(user_id)s)", {"names_claimed": {USER}}),
     # --- amounts, times, prices
     Corruption("an amount with a trailing zero", _ANN,
                "ALTER TABLE user_credit_balances DROP CONSTRAINT user_credit_balances_overdraft_limit;"
@@ -193,6 +211,41 @@ CORRUPTIONS = [
     Corruption("an infinite balance", _OLD_EVENT,
                "UPDATE credit_usage_events SET available_after = 'Infinity' WHERE id = %(id)s",
                {"amounts_sane": {EVENT}}),
+    Corruption("a voided amount that is no number", _VOIDED_EVENT,
+               "UPDATE voided_credit_usage_events SET available_after = 'NaN' WHERE id = %(id)s",
+               {"amounts_sane": {EVENT}}),
+    Corruption("an entry with a trailing zero", _LESS,
+               "ALTER TABLE credit_ledger_entries DROP CONSTRAINT credit_ledger_entries_amount;"
+               "UPDATE credit_ledger_entries SET amount = amount + 0.00"
+               " WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"amounts_sane": {VERSION}, "guards_in_place": {"table credit_ledger_entries"}}),
+    Corruption("a draw with a trailing zero", _DRAW,
+               "UPDATE credit_lot_draws SET amount = amount + 0.00 WHERE id = %(draw_id)s",
+               {"amounts_sane": {"draw {draw_id} of user {user_id}"}}),
+    Corruption("a return with a trailing zero", _RETURN,
+               "UPDATE credit_lot_returns SET amount = amount + 0.00 WHERE id = %(piece_id)s",
+               {"amounts_sane": {VERSION}}),
+    Corruption("a hold with a trailing zero", _HOLD,
+               "ALTER TABLE credit_holds DROP CONSTRAINT credit_holds_amount;"
+               "UPDATE credit_holds SET amount = amount + 0.00 WHERE id = %(id)s",
+               {"amounts_sane": {HOLD}, "guards_in_place": {"table credit_holds"}}),
+    Corruption("more reasoning than output", _OLD_EVENT,
+               "ALTER TABLE credit_usage_events DROP CONSTRAINT credit_usage_events_tokens;"
+               "UPDATE credit_usage_events SET reasoning_tokens = output_tokens + 1 WHERE id = %(id)s",
+               {"amounts_sane": {EVENT}, "guards_in_place": {"table credit_usage_events"}}),
+    Corruption("fewer tokens than none", _OLD_EVENT,
+               "ALTER TABLE credit_usage_events DROP CONSTRAINT credit_usage_events_tokens;"
+               "UPDATE credit_usage_events SET cache_write_tokens = -1 WHERE id = %(id)s",
+               {"amounts_sane": {EVENT}, "guards_in_place": {"table credit_usage_events"}}),
+    Corruption("more tokens than can be", _OLD_EVENT,
+               "ALTER TABLE credit_usage_events DROP CONSTRAINT credit_usage_events_tokens;"
+               "UPDATE credit_usage_events SET input_tokens = 1000000001 WHERE id = %(id)s",
+               {"amounts_sane": {EVENT}, "guards_in_place": {"table credit_usage_events"}}),
+    Corruption("a voided event happened at another time", _VOIDED_EVENT,
+               "UPDATE voided_credit_usage_events SET created_at = created_at - interval '1 hour' WHERE id = %(id)s",
+               {"event_times": {EVENT}}),
+    Corruption("a voided event pins a price", _VOIDED_EVENT,
+               "UPDATE voided_credit_usage_events SET price_id = 1 WHERE id = %(id)s", {"prices_pinned": {EVENT}}),
     Corruption("more cached tokens than tokens", _OLD_EVENT,
                "ALTER TABLE credit_usage_events DROP CONSTRAINT credit_usage_events_tokens;"
                "UPDATE credit_usage_events SET cache_read_tokens = input_tokens + 1 WHERE id = %(id)s",
@@ -307,6 +360,9 @@ CORRUPTIONS = [
     Corruption("a void is gone", _LAST_VOID, "DELETE FROM voided_credit_usage_events WHERE id = %(id)s",
                {"total_consumed": {USER}, "lots_equal_balance": {USER}, "balance_chain": {USER}, "audited": {USER},
                 "returns_explained": {VERSION}, "operations_done": {VERSION}}),
+    Corruption("a refund of nothing", _REFUND,
+               "UPDATE credit_ledger_entries SET event_id = NULL WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"entries_explained": {VERSION}, "returns_explained": {VERSION}, "audited": {USER}}),
     Corruption("an adjustment of an event", _LESS,
                "UPDATE credit_ledger_entries SET event_id = 1 WHERE user_id = %(user_id)s AND version = %(version)s",
                {"entries_explained": {VERSION}, "audited": {USER}}),
@@ -365,6 +421,17 @@ CORRUPTIONS = [
                " AND kind = 'purchase') WHERE user_id = %(user_id)s AND version = %(version)s",
                {"returns_to_lots": {VERSION}}),
     Corruption("a refund's lot of another priority", _REFUND_LOT,
+               "UPDATE credit_lots SET priority = 99 WHERE id = %(id)s", {"returns_to_lots": {VERSION}}),
+    Corruption("a refund's lot of another cost", _REFUND_LOT,
+               "UPDATE credit_lots SET cost_basis = 1 WHERE id = %(id)s", {"returns_to_lots": {VERSION}}),
+    Corruption("a refund's lot of 29 days", _REFUND_LOT,
+               "UPDATE credit_lots SET expires_at = starts_at + interval '29 days' WHERE id = %(id)s",
+               {"returns_to_lots": {VERSION}}),
+    Corruption("an expired lot got something back", _REFUND_LOT,
+               "UPDATE credit_lot_returns SET returned_to = drawn_from"
+               " WHERE user_id = %(user_id)s AND version = %(version)s",
+               {"returns_to_lots": {VERSION, LOT}, "lot_accounts": {OTHER_LOT}}),
+    Corruption("a void's lot of another priority", _VOID_LOT,
                "UPDATE credit_lots SET priority = 99 WHERE id = %(id)s", {"returns_to_lots": {VERSION}}),
     Corruption("a refund's lot of another size", _REFUND_LOT,
                "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s",
@@ -456,6 +523,9 @@ CORRUPTIONS = [
     Corruption("keys are not looked for", _ANN,
                "UPDATE user_credit_balances SET has_operations = false WHERE user_id = %(user_id)s",
                {"keys_unique": {USER}}),
+    Corruption("a raised allowance is not in the audit log",
+               "SELECT user_id FROM user_credit_balances WHERE user_id = %(bob)s",
+               "DELETE FROM audit_log WHERE user_id = %(user_id)s AND act = 'terms'", {"audited": {USER}}),
     Corruption("an answer of another amount", _GRANT,
                """UPDATE credit_operations SET answer = answer || '{"amount": 7}'"""
                " WHERE user_id = %(user_id)s AND idempotency_key = 'bought'", {"operations_done": {LOT}}),

@@ -39,13 +39,12 @@ if TYPE_CHECKING:
 ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe")
 USERS_MAX = 3
 NOBODY = 1000
-PENDING: set[str] = set()
 TICK = timedelta(microseconds=1)
 
-amounts = st.sampled_from([Decimal(text) for text in ("10", "3", "60", "10.5", "0.7", "0.00000000001", "0")])
+amounts = st.sampled_from([Decimal(text) for text in ("3", "10", "0.7", "60", "10.5", "0.00000000001", "0")])
 small = st.sampled_from([Decimal(text) for text in ("3", "0.7", "10", "2.5", "60", "0")])
-some = st.sampled_from([Decimal(text) for text in ("10", "3", "60", "10.5", "0.7", "0.00000000001")])
-allowances = st.sampled_from([Decimal(text) for text in ("10", "30.25", "100", "0")])
+some = st.sampled_from([Decimal(text) for text in ("10", "60", "3", "25", "0.7", "0.00000000001")])
+allowances = st.sampled_from([Decimal(text) for text in ("30.25", "100", "10", "0")])
 people = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
 # Mostly a key that nobody used; else one of a few, whatever they were used for.
 keys = st.sampled_from([None, None, None, None, None, None, None, "a", "b", "c"])
@@ -59,7 +58,7 @@ requests = st.tuples(
     amounts,
     kinds,
     st.sampled_from([False, False, True]),
-    st.sampled_from([None, None, None, -1, 0, NOBODY]),
+    st.sampled_from([None] * 8 + [-1, -1, 0, NOBODY]),
 )
 # Instants: so many days from now, or so many microseconds from one at which somebody's balance changes by itself.
 instants = (
@@ -67,13 +66,14 @@ instants = (
     | st.tuples(st.integers(-1, 1), st.integers(0, 3))
 )  # fmt: skip
 lives = st.sampled_from([timedelta(seconds=seconds) for seconds in (900, 1, 86_400, 500_000)])
+longer = st.sampled_from([timedelta(seconds=seconds) for seconds in (900, 86_400, 700_000, 1)])  # 8 days are too long
 
 
 def _steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     """Draw a verb and its arguments. One rule for all of them: most courses of events need most verbs."""
     nothing: dict[str, Any] = {}
     steps: dict[str, tuple[int, dict[str, Any]]] = {
-        "charge": (8, {"batch": st.lists(requests, min_size=1, max_size=5)}),
+        "charge": (8, {"batch": st.lists(requests, min_size=1, max_size=4)}),
         "charge_settled": (1, {"batch": st.lists(st.tuples(people, keys, amounts), min_size=1, max_size=3)}),
         "repeat": (4, {"choice": places, "other": st.none() | st.none() | some, "key_of": st.none() | places}),
         "grant": (
@@ -94,7 +94,7 @@ def _steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "refund": (5, {"who": people, "key": keys, "place": places, "amount": st.none() | some}),
         "void": (4, {"who": people, "key": keys, "place": places}),
         "place_hold": (4, {"who": people, "key": keys, "amount": small, "ttl": lives}),
-        "renew_hold": (2, {"who": people, "place": places, "ttl": lives}),
+        "renew_hold": (2, {"who": people, "place": places, "ttl": longer}),
         "release_hold": (2, {"who": people, "place": places}),
         "capture": (4, {"who": people, "key": keys, "place": places, "amount": small, "enforce": st.booleans()}),
         "set_terms": (
@@ -282,7 +282,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def renew_hold(self, who: int, *, place: int, ttl: timedelta) -> None:
         """Let a hold live longer."""
         if not self._has_holds(who):
-            return self.place_hold(who, None, amount=Decimal(3), ttl=ttl)
+            return self.place_hold(who, None, amount=Decimal(3), ttl=min(ttl, timedelta(days=1)))
         return self._do("renew_hold", who, None, {"hold_key": self._hold(who, place), "ttl": ttl})
 
     def release_hold(self, who: int, *, place: int) -> None:
@@ -321,6 +321,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """At the end of a course of events: which lot paid for what, and what the auditor and the checks say."""
         if sys.exc_info()[0] is None:
+            self.twins.sweep(self.now)
             self.twins.compare_draws(self.now)
             assert list(faults(self.connection)) == []
             assert type(self).check() == []
@@ -356,7 +357,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _hold(self, who: int, place: int) -> str:
         account = self._user(who).account
-        return _chosen(list(account.holds) if account else [], place)
+        holds = sorted(account.holds.values(), key=lambda hold: hold.state_at(self.now) == "open") if account else []
+        return _chosen([hold.key for hold in holds], place)  # open ones stand last
 
     def _has_events(self, who: int) -> bool:
         account = self._user(who).account
@@ -416,11 +418,7 @@ def test_the_ledger_does_what_the_model_does(ledger_address: Address) -> None:
 
         def check() -> list[str]:
             results = runner.run(run_checks(ledger))
-            return [
-                f"{check.name}: {check.findings}"
-                for check in results
-                if check.verdict == "fail" and check.name not in PENDING
-            ]
+            return [f"{check.name}: {check.findings}" for check in results if check.verdict == "fail"]
 
         LedgerMachine.connection, LedgerMachine.check = connection, check
         try:

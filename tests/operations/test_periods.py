@@ -189,7 +189,7 @@ def _resets(boundaries: Sequence[datetime]) -> list[tuple[Any, ...]]:
     return [
         entry
         for at, left in zip(boundaries, unused, strict=True)
-        for entry in (("expiry", -left, at, at, 0), ("allowance", 100, at, at, 100))
+        for entry in (("expiry", -left, at, None, 0), ("allowance", 100, at, at, 100))
     ]
 
 
@@ -260,7 +260,8 @@ async def test_a_raised_allowance_is_granted_once_and_never_clawed_back(ledger: 
 
     def balance_after(day: int, allowance: int, *, now: bool) -> Decimal:
         at = begun + timedelta(days=day)
-        ask(address, "SELECT set_allowance_at(%s, %s, %s, %s, 'test')", [at, user_id, allowance, now])
+        terms = [at, user_id, f"terms-{day}", allowance, now]
+        ask(address, "SELECT set_terms_at(%s, %s, %s, %s, %s, NULL, NULL, 'test')", terms)
         ((balance,),) = ask(address, "SELECT current_balance FROM user_credit_balances")
         assert isinstance(balance, Decimal)
         return balance

@@ -3,7 +3,7 @@
 WITH acts AS (
     SELECT user_id, 'grant' AS act, 'lot ' || id AS what FROM credit_lots WHERE kind IN ('purchase', 'promotion')
     UNION ALL
-    SELECT user_id, kind, concat_ws(' ', 'event ' || event_id, amount)
+    SELECT user_id, kind, concat_ws(' ', 'event ' || event_id, trim_scale(amount))
     FROM credit_ledger_entries WHERE kind IN ('refund', 'adjustment')
     UNION ALL
     SELECT user_id, 'void', 'event ' || id FROM voided_credit_usage_events
