@@ -28,6 +28,7 @@ from groat_server.operations.ledger import open_ledger
 from tests.auditor import faults
 from tests.model import ModelUsage
 from tests.operations.ledgers import connect, rows
+from tests.operations.steps import NOBODY, USERS_MAX, allowances, steps
 from tests.operations.twins import UNKNOWN_ID, Asked, Twins, forget
 
 if TYPE_CHECKING:
@@ -36,104 +37,7 @@ if TYPE_CHECKING:
     from groat_server.database import Address
     from tests.model import Account, ModelUser
 
-ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe")
-USERS_MAX = 3
-NOBODY = 1000
 TICK = timedelta(microseconds=1)
-
-amounts = st.sampled_from([Decimal(text) for text in ("3", "10", "0.7", "60", "10.5", "0.00000000001", "0")])
-small = st.sampled_from([Decimal(text) for text in ("3", "0.7", "10", "2.5", "60", "0")])
-some = st.sampled_from([Decimal(text) for text in ("10", "60", "3", "25", "0.7", "0.00000000001")])
-allowances = st.sampled_from([Decimal(text) for text in ("30.25", "100", "10", "0")])
-people = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
-# Mostly a key that nobody used; else one of a few, whatever they were used for.
-keys = st.sampled_from([None, None, None, None, None, None, None, "a", "b", "c"])
-# Which event or hold of those that there are: most often the last one, now and then none.
-places = st.sampled_from([-1, -1, -1, -2, -2, 0, 0, 1, 2, 3, NOBODY])
-# Kinds of charges: by unit, at a cost that the caller states, and of a model that nobody knows.
-kinds = st.sampled_from(["unit"] * 6 + ["caller"] * 2 + ["unknown"])
-requests = st.tuples(
-    st.sampled_from([0, 0, 0, 0, 1, 1, 2, NOBODY]),
-    keys,
-    amounts,
-    kinds,
-    st.sampled_from([False, False, True]),
-    st.sampled_from([None] * 8 + [-1, -1, 0, NOBODY]),
-)
-# Instants: so many days from now, or so many microseconds from one at which somebody's balance changes by itself.
-instants = (
-    st.tuples(st.sampled_from([-1, 1e-6, 0.01, 1, 3, 10, 31, 75]), st.none())
-    | st.tuples(st.integers(-1, 1), st.integers(0, 3))
-)  # fmt: skip
-lives = st.sampled_from([timedelta(seconds=seconds) for seconds in (900, 1, 86_400, 500_000)])
-longer = st.sampled_from([timedelta(seconds=seconds) for seconds in (900, 86_400, 700_000, 1)])  # 8 days are too long
-
-
-def _steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Draw a verb and its arguments. One rule for all of them: most courses of events need most verbs."""
-    nothing: dict[str, Any] = {}
-    steps: dict[str, tuple[int, dict[str, Any]]] = {
-        "charge": (8, {"batch": st.lists(requests, min_size=1, max_size=4)}),
-        "charge_settled": (1, {"batch": st.lists(st.tuples(people, keys, amounts), min_size=1, max_size=3)}),
-        "repeat": (4, {"choice": places, "other": st.none() | st.none() | some, "key_of": st.none() | places}),
-        "grant": (
-            6,
-            {
-                "who": people,
-                "key": keys,
-                "kind": st.sampled_from(["purchase", "promotion"]),
-                "amount": some,
-                "priority": st.sampled_from([None, None, 0, 10, 100]),
-                "cost_basis": st.sampled_from([None, Decimal(0), Decimal("0.05")]),
-                "starts": st.none() | st.none() | instants,
-                "expires": st.none() | instants,
-            },
-        ),
-        "adjust": (3, {"who": people, "key": keys, "amount": some, "sign": st.sampled_from([1, -1]), "expires":
-                       st.none() | st.none() | instants}),
-        "refund": (5, {"who": people, "key": keys, "place": places, "amount": st.none() | some}),
-        "void": (4, {"who": people, "key": keys, "place": places}),
-        "place_hold": (4, {"who": people, "key": keys, "amount": small, "ttl": lives}),
-        "renew_hold": (2, {"who": people, "place": places, "ttl": longer}),
-        "release_hold": (2, {"who": people, "place": places}),
-        "capture": (4, {"who": people, "key": keys, "place": places, "amount": small, "enforce": st.booleans()}),
-        "set_terms": (
-            3,
-            {
-                "who": people,
-                "key": keys,
-                "allowance": st.none() | allowances,
-                "now": st.booleans(),
-                "overdraft": st.none() | allowances,
-                "rollover_cap": st.none() | allowances,
-            },
-        ),
-        "pass_time": (4, {"days": st.sampled_from([1e-9, 1e-4, 0.01, 0.5, 1, 6, 31, 75])}),
-        "pass_time_to_a_boundary": (8, {"who": people, "which": st.sampled_from([0, 0, 0, 1, 2]),
-                                        "ticks": st.sampled_from([-1, 0, 0, 1])}),
-        "set_clock_back": (1, {"minutes": st.floats(0, 30)}),
-        "sweep": (1, nothing),
-        "settle": (1, {"who": people}),
-        "add_user": (
-            2,
-            {
-                "months_ago": st.integers(0, 26),
-                "day": st.integers(28, 31),
-                "time": st.times(),
-                "zone": st.sampled_from(ZONES),
-                "allowance": allowances,
-                "demo_mode": st.sampled_from([False, False, True]),
-            },
-        ),
-        "move_to": (1, {"who": people, "zone": st.sampled_from(ZONES)}),
-        "enter_demo_mode": (1, {"who": people}),
-        "leave_demo_mode": (1, {"who": people}),
-        "anonymise": (1, {"who": st.sampled_from([1, 2])}),
-    }  # fmt: skip
-    drawn = {name: st.tuples(st.just(name), st.fixed_dictionaries(arguments)) for name, (_, arguments) in steps.items()}
-    return st.sampled_from([name for name, (weight, _) in steps.items() for _ in range(weight)]).flatmap(
-        drawn.__getitem__
-    )
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -156,7 +60,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Make somebody to charge."""
         self.twins.add_user(self.now - timedelta(days=day), "UTC", allowance)
 
-    @rule(step=_steps())
+    @rule(step=steps())
     def take(self, step: tuple[str, dict[str, Any]]) -> None:
         """Take a step."""
         verb, arguments = step
@@ -275,19 +179,19 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def capture(self, who: int, key: str | None, *, place: int, amount: Decimal, enforce: bool) -> None:
         """Charge a use that a hold was placed for."""
-        if not self._has_holds(who):
+        if not self._has_holds(who, place):
             return self.place_hold(who, key, amount=amount, ttl=timedelta(minutes=15))
         return self.charge([(who, key, amount, "unit", enforce, place)])
 
     def renew_hold(self, who: int, *, place: int, ttl: timedelta) -> None:
         """Let a hold live longer."""
-        if not self._has_holds(who):
+        if not self._has_holds(who, place):
             return self.place_hold(who, None, amount=Decimal(3), ttl=min(ttl, timedelta(days=1)))
         return self._do("renew_hold", who, None, {"hold_key": self._hold(who, place), "ttl": ttl})
 
     def release_hold(self, who: int, *, place: int) -> None:
         """Let a hold go."""
-        if not self._has_holds(who):
+        if not self._has_holds(who, place):
             return self.place_hold(who, None, amount=Decimal(3), ttl=timedelta(days=1))
         return self._do("release_hold", who, None, {"hold_key": self._hold(who, place)})
 
@@ -295,7 +199,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Change an allowance, at once or from the next period on, and what else can be agreed."""
         self._do("set_terms", who, key, details)
 
-    def repeat(self, choice: int, other: Decimal | None, key_of: int | None) -> None:
+    def repeat(self, choice: int, *, other: Decimal | None, which: int, key_of: int | None) -> None:
         """Ask again what was asked before, perhaps with other content, perhaps under the key of something else."""
         if not self.asked:
             return
@@ -304,12 +208,31 @@ class LedgerMachine(RuleBasedStateMachine):
         if isinstance(asked, ModelUsage):
             usage = replace(asked, key=str(key))
             if other is not None:
-                usage = replace(usage, credits=other, content=("unit", other), refusal=None)
+                others: list[dict[str, Any]] = [
+                    {"credits": other, "content": ("unit", other), "refusal": None},
+                    {"hold": "nobody's"},
+                ]
+                usage = replace(usage, **others[which % len(others)])
             self._charge([usage])
         else:
-            is_changed = other is not None and "amount" in asked.details
-            details = {**asked.details, "amount": other} if is_changed else asked.details
+            details = dict(asked.details)
+            if other is not None:
+                name = sorted(details)[which % len(details)]
+                details[name] = self._other(name, details[name], other)
             self.twins.do(replace(asked, key=key, details=details), self._at())
+
+    def _other(self, name: str, value: Any, other: Decimal) -> object:
+        """Return another value for a detail of what was asked."""
+        others: dict[str, object] = {
+            "kind": "purchase" if value == "promotion" else "promotion",
+            "priority": 42,
+            "starts_at": self.now + timedelta(days=99) if value is None else None,
+            "expires_at": self.now + timedelta(days=100) if value is None else None,
+            "ttl": timedelta(seconds=77),
+            "event_key": "nobody's",
+            "now": not value,
+        }
+        return others.get(name, other)
 
     # --- what must be true --------------------------------------------------------------------------------------------
 
@@ -364,9 +287,12 @@ class LedgerMachine(RuleBasedStateMachine):
         account = self._user(who).account
         return account is not None and bool(account.events)
 
-    def _has_holds(self, who: int) -> bool:
+    def _has_holds(self, who: int, place: int = -1) -> bool:
+        """Whether there is a hold to be had; most often one that is open is wanted."""
         account = self._user(who).account
-        return account is not None and bool(account.holds)
+        if account is None or not account.holds:
+            return False
+        return place in {0, NOBODY} or any(hold.state_at(self.now) == "open" for hold in account.holds.values())
 
     def _usage(
         self,
