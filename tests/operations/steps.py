@@ -51,7 +51,6 @@ def steps() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
             {
                 "choice": places,
                 "other": st.none() | some,
-                "which": st.integers(0, 5),
                 "key_of": st.sampled_from([None, None, -1, 0, 1]),
             },
         ),

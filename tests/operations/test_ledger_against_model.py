@@ -199,27 +199,24 @@ class LedgerMachine(RuleBasedStateMachine):
         """Change an allowance, at once or from the next period on, and what else can be agreed."""
         self._do("set_terms", who, key, details)
 
-    def repeat(self, choice: int, *, other: Decimal | None, which: int, key_of: int | None) -> None:
-        """Ask again what was asked before, perhaps with other content, perhaps under the key of something else."""
+    def repeat(self, choice: int, *, other: Decimal | None, key_of: int | None) -> None:
+        """Ask again what was asked before, as it was or with each detail changed, perhaps under another's key."""
         if not self.asked:
             return
         asked = self.asked[choice % len(self.asked)]
         key = asked.key if key_of is None else self.asked[key_of % len(self.asked)].key
         if isinstance(asked, ModelUsage):
-            usage = replace(asked, key=str(key))
+            usages = [replace(asked, key=str(key))]
             if other is not None:
-                others: list[dict[str, Any]] = [
-                    {"credits": other, "content": ("unit", other), "refusal": None},
-                    {"hold": "nobody's"},
-                ]
-                usage = replace(usage, **others[which % len(others)])
-            self._charge([usage])
-        else:
-            details = dict(asked.details)
-            if other is not None:
-                name = sorted(details)[which % len(details)]
-                details[name] = self._other(name, details[name], other)
-            self.twins.do(replace(asked, key=key, details=details), self._at())
+                usages = [replace(usages[0], hold="nobody's"), replace(usages[0], content=("unit", other))]
+                usages[1] = replace(usages[1], credits=other, refusal=None)
+            self._charge(usages)
+            return
+        changes = (
+            [{}] if other is None else [{name: self._other(name, asked.details[name], other)} for name in asked.details]
+        )
+        for change in changes:
+            self.twins.do(replace(asked, key=key, details={**asked.details, **change}), self._at())
 
     def _other(self, name: str, value: Any, other: Decimal) -> object:
         """Return another value for a detail of what was asked."""
