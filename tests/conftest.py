@@ -40,6 +40,8 @@ settings.register_profile(
 settings.register_profile(
     "thorough", max_examples=500, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# The same tests once more, on another server.
+settings.register_profile("brief", settings.get_profile("ci"), max_examples=20)
 # A shard of `make campaign`: told by its seed alone.
 settings.register_profile(
     "campaign", settings.get_profile("thorough"), max_examples=50, stateful_step_count=50, database=None

@@ -131,6 +131,7 @@ def test_a_token_is_shown_once_and_listed_without_itself(api: Api) -> None:
     email = api.new_user()
     made = api.post(f"{USERS}/{email}/tokens", {"name": "laptop", "lifetime_days": 7}).body
     assert made["token"].startswith(made["details"]["prefix"])
+    assert made["token"] not in str(api.get("/api/v1/admin/tokens").texts)
     assert (made["details"]["email"], made["details"]["name"], made["details"]["scopes"]) == (email, "laptop", [])
     assert made["details"]["expires_at"] is not None
     assert made["details"]["last_used_at"] is None
