@@ -37,8 +37,8 @@ def test_there_are_as_many_mutants_as_was_promised() -> None:
 
 
 def test_the_page_has_each_seeded_bug() -> None:
-    page = (ROOT / "docs" / "mutation.md").read_text()
-    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)
+    _, _, table = (ROOT / "docs" / "mutation.md").read_text().partition("## The seeded bugs")
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)
     assert listed == [mutant.name for mutant in load("seeded")]
 
 

@@ -185,6 +185,7 @@ def test_a_list_takes_its_own_factors_to_the_book_and_leaves_the_others() -> Non
         (PriceList(multiplier=Decimal(0)), (10, 0)),
         (PriceList().with_factors(credits_per_dollar=Decimal(8), multiplier=Decimal(3)), (8, 3)),
         (PriceList(multiplier=Decimal(3)).with_factors(credits_per_dollar=None, multiplier=None), (10, 3)),
+        (PriceList(credits_per_dollar=Decimal(7)).with_factors(credits_per_dollar=None, multiplier=None), (7, 2)),
     ):
         applied = listed.applied_to(book)
         assert [applied.credits_per_dollar, applied.multiplier] == [Decimal(factor) for factor in factors]

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
+from time import tzset
 from typing import TYPE_CHECKING
 
 import pytest
@@ -363,6 +364,76 @@ def test_our_multiplier_applies_to_the_fallback_rates_from_its_start() -> None:
     charge = charged(use("torch", provider="nobody"), book)
     assert (charge.cost_source, charge.multiplier) == ("fallback", Decimal(3))
     assert (charge.valid_from, charge.valid_until) == (T, end)
+
+
+def test_the_window_is_where_both_the_action_and_the_model_say_the_same() -> None:
+    first, last = T - timedelta(days=2), T + timedelta(days=2)
+    action = of_action(1, ActionPrice(), valid_from=first, valid_to=last, multiplier="2")
+    model = of_catalogue(2, valid_from=T - timedelta(days=1), valid_to=T + timedelta(days=1))
+    charge = charged(use(), book_of(action, model))
+    assert (charge.valid_from, charge.valid_until) == (T - timedelta(days=1), T + timedelta(days=1))
+
+
+def test_as_many_credits_as_an_event_can_hold_are_charged_and_no_more() -> None:
+    usage = use(api_cost=Decimal(10) ** 6)
+    charge = charged(usage, book_of(multiplier="100000"))
+    assert (charge.credits_charged, charge.credits_per_dollar) == (Decimal(10) ** 12, Decimal(10))
+    assert refused(usage, book_of(multiplier="100000.1")) == "cost_out_of_bounds"
+
+
+def test_a_cost_of_the_callers_own_pins_no_price() -> None:
+    action = of_action(7, ActionPrice(), multiplier="2")
+    charge = charged(use(api_cost=Decimal(1)), book_of(action))
+    assert (charge.cost_source, charge.multiplier, charge.price_id) == ("caller", Decimal(2), None)
+
+
+@pytest.mark.parametrize("provider", ["reseller", None])
+def test_our_price_of_the_model_beats_the_catalogues_for_its_alias(provider: str | None) -> None:
+    book = book_of(of_catalogue(1), of_ours(2, DEARER, provider=provider))
+    assert charged(use("lamp-2026", provider="reseller"), book).price_id == 2
+
+
+def test_a_model_is_recognised_for_the_provider_that_was_named() -> None:
+    assert refused(use("lamp-2026", provider="other"), book_of(of_catalogue(1))) == "unknown_model"
+
+
+def test_a_book_remembers_the_price_of_each_action_as_its_own() -> None:
+    book = book_of(
+        of_action(1, ActionPrice(credits_per_use=Decimal(1)), name="one"),
+        of_action(2, ActionPrice(credits_per_use=Decimal(2)), name="two"),
+    )
+    for _ in range(2):
+        assert [charged(use(None, action_type=name), book).price_id for name in ("one", "two")] == [1, 2]
+
+
+def test_hours_are_exact_to_the_microsecond() -> None:
+    start, end = time(1, 2, 3, 4), time(5, 6, 7, 8)
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(start, end)))
+    for hour, number in ((start, 2), (end, 1)):
+        at = datetime.combine(T, hour, UTC)
+        assert [charged(use(), book, instant).price_id for instant in (at - TICK, at)] == [3 - number, number]
+    charge = charged(use(), book, datetime.combine(T, time(3), UTC))
+    assert charge.valid_from == datetime.combine(T, start, UTC)
+    assert charge.valid_until == datetime.combine(T, end, UTC)
+
+
+def test_hours_are_utc_wherever_the_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = book_of(of_catalogue(1), of_catalogue(2, DEARER, hours=(time(11), time(13))))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        tzset()
+        charge = charged(use(), book)
+    tzset()
+    assert (charge.price_id, charge.valid_from, charge.valid_until) == (
+        2, T - timedelta(hours=1), T + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def test_what_a_use_can_cost_at_most_is_by_the_tiers_within_its_reach() -> None:
+    tiered = Rates(input=((0, Decimal(1)), (1000, Decimal(2))), output=Decimal(2))
+    found = price(use(input_tokens=1001, output_tokens=0), book_of(of_catalogue(1, tiered)), T, dearest=True)
+    assert isinstance(found, Charge)
+    assert found.api_cost == Decimal("0.002002")
 
 
 def test_the_order_of_actions_and_models_in_a_book_does_not_matter() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
+from time import tzset
+from typing import TYPE_CHECKING
 
 from groat_server.core.psql_script import psql_script
+
+if TYPE_CHECKING:
+    import pytest
 
 HEAD = "-- Groat's published SQL; psql runs it as it stands.\n"
 
@@ -23,6 +28,15 @@ SELECT :days
 ;
 """
     )
+
+
+def test_times_are_utc_wherever_the_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        tzset()
+        script = psql_script([("SELECT :at", {"at": datetime(2026, 1, 31, tzinfo=UTC)})])
+    tzset()
+    assert "2026-01-31T00:00:00+00:00" in script
 
 
 def test_several_statements_see_one_snapshot() -> None:

@@ -49,6 +49,7 @@ def replay(cap: int = 0) -> Replay:
     [
         (10, 0, "10", False, False),
         (10, -1, "10", True, True),
+        (1, -1, "1", True, True),
         (10, -1, "9", True, False),
         (10, 0, "10.000000000001", False, True),
         (10, 0, None, False, False),
@@ -166,6 +167,7 @@ def test_a_tally_adds_up() -> None:
     for charged, simulated, verdict in (
         (10, 15, Verdict(exceeded=False, would_exceed=True)),
         (10, 5, Verdict(exceeded=True, would_exceed=False)),
+        (10, 5, Verdict(exceeded=True, would_exceed=False)),
         (10, 10, Verdict(exceeded=True, would_exceed=True)),
         (10, None, Verdict(exceeded=False, would_exceed=False)),
         (10, 20, None),
@@ -173,7 +175,7 @@ def test_a_tally_adds_up() -> None:
     ):
         tally.count(Decimal(charged), None if simulated is None else Decimal(simulated), verdict)
     assert tally == Tally(
-        events=6, credits_charged=Decimal(60), credits_simulated=Decimal(81), exceeding=2, exceeding_simulated=3,
-        newly_refused=2, newly_accepted=1, unpriceable=1,
+        events=7, credits_charged=Decimal(70), credits_simulated=Decimal(86), exceeding=3, exceeding_simulated=3,
+        newly_refused=2, newly_accepted=2, unpriceable=1,
     )  # fmt: skip
-    assert str(tally.difference) == "21"
+    assert str(tally.difference) == "16"
