@@ -117,7 +117,7 @@ async def test_an_expiry_takes_from_its_lot_alone_while_charges_run(ledger: Ledg
     ending = datetime.now(UTC) + timedelta(seconds=1.5)
     for key, expires_at in (("ending", ending), ("lasting", None)):
         grant = Grant(
-            user_id=user, key=key, kind="promotion", amount=Decimal(1000), priority=5, expires_at=expires_at, actor="a"
+            user_id=user, key=key, kind="promotion", amount=Decimal(100_000), priority=5, expires_at=expires_at, actor="a"
         )
         await grant_credits(ledger, grant)
 
@@ -142,8 +142,8 @@ async def test_an_expiry_takes_from_its_lot_alone_while_charges_run(ledger: Ledg
     ((used_before,),), ((used_after,),) = ask(ledger_address, before, [ending]), ask(ledger_address, after, [ending])
     assert used_before + used_after == charged
     assert min(used_before, used_after) > 0
-    assert expired == 1000 - used_before
-    assert ask(ledger_address, "SELECT current_balance FROM user_credit_balances") == [(1100 - used_after,)]
+    assert expired == 100_000 - used_before
+    assert ask(ledger_address, "SELECT current_balance FROM user_credit_balances") == [(100_100 - used_after,)]
 
 
 async def test_a_threshold_crossed_by_twenty_parallel_charges_makes_one_alert(

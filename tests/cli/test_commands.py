@@ -39,6 +39,7 @@ def test_users_are_added_shown_listed_and_changed(groat: Groat) -> None:
         groat.json("user", "show", "external:a-1")["current_balance"],
     )
     assert groat.json("user", "admin", "ann@example.com")["is_admin"] is True
+    groat.json("user", "add", "another@example.com", "--admin")  # the last administrator stays
     assert groat.json("user", "admin", str(added["id"]), "--off")["is_admin"] is False
     assert groat.json("user", "demo", "ann@example.com")["current_balance"] is None
     assert groat.json("user", "demo", "ann@example.com", "--off")["demo_mode"] is False

@@ -90,7 +90,7 @@ async def run_checks(
 def find_check(name: str) -> Statement[Finding]:
     """Return a check's statement. Raises NotFound (unknown_check)."""
     if name not in CHECKS:
-        raise NotFound(f"There is no check {name!r}. There are: {', '.join(CHECKS)}.", code="unknown_check")
+        raise NotFound(f"There is no check of this name. There are: {', '.join(CHECKS)}.", code="unknown_check")
     return Statement(f"checks/{name}", Finding)
 
 
