@@ -117,7 +117,13 @@ async def test_an_expiry_takes_from_its_lot_alone_while_charges_run(ledger: Ledg
     ending = datetime.now(UTC) + timedelta(seconds=1.5)
     for key, expires_at in (("ending", ending), ("lasting", None)):
         grant = Grant(
-            user_id=user, key=key, kind="promotion", amount=Decimal(100_000), priority=5, expires_at=expires_at, actor="a"
+            user_id=user,
+            key=key,
+            kind="promotion",
+            amount=Decimal(100_000),
+            priority=5,
+            expires_at=expires_at,
+            actor="a",
         )
         await grant_credits(ledger, grant)
 
