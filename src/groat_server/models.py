@@ -6,7 +6,7 @@ triggers are in the migrations. Amounts are credits unless the column says other
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,13 @@ class UserCreditBalance(Base):
     allocated: Mapped[Decimal] = mapped_column(server_default=text("0"))
     held_until: Mapped[datetime | None]
     has_operations: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    closed_month: Mapped[date | None]
+    closed_month_credits: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    closed_previous_credits: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    open_day: Mapped[date | None]
+    open_events: Mapped[int] = mapped_column(server_default=text("0"))
+    open_credits: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    open_api_cost: Mapped[Decimal] = mapped_column(server_default=text("0"))
 
 
 class CreditUsageEvent(Base):

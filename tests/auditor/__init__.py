@@ -10,6 +10,7 @@ import psycopg
 
 from tests.auditor.accounts import account_faults
 from tests.auditor.books import Books, Row
+from tests.auditor.rollups import rollup_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ def faults(connection: psycopg.Connection[Any]) -> Iterator[str]:
     books = Books.read(connection)
     yield from _names(books)
     yield from _who_has_what(books)
+    yield from rollup_faults(books)
     for rows in books.of_users.values():
         for row in chain.from_iterable(rows.values()):
             yield from _amounts(row)

@@ -24,6 +24,12 @@ _OF_USERS: dict[str, LiteralString] = {
     "returns": "SELECT * FROM credit_lot_returns ORDER BY first_credit",
     "holds": "SELECT * FROM credit_holds",
     "operations": "SELECT user_id, idempotency_key, verb FROM credit_operations",
+    "days": "SELECT user_id, day, events, credits, api_cost, last_at, actions::text FROM user_daily",
+}
+_ROLLUPS: dict[str, LiteralString] = {
+    "usage_hourly": "SELECT * FROM usage_hourly",
+    "usage_daily": "SELECT * FROM usage_daily",
+    "usage_daily_users": "SELECT * FROM usage_daily_users",
 }
 
 
@@ -54,6 +60,9 @@ class Books:
     of_users: dict[int, dict[str, list[Row]]]
     balances: dict[int, Row]
     audited: dict[int, list[str]]
+    usage_hourly: list[Row]
+    usage_daily: list[Row]
+    usage_daily_users: list[Row]
 
     @classmethod
     def read(cls, connection: psycopg.Connection[Any]) -> Books:
@@ -72,8 +81,9 @@ class Books:
             versions = {row["id"]: row for row in cursor.execute("SELECT id, kind, name FROM price_versions")}
             for row in cursor.execute("SELECT user_id, act FROM audit_log WHERE user_id IS NOT NULL"):
                 audited[row["user_id"]].append(row["act"])
+            rollups = {name: list(cursor.execute(query)) for name, query in _ROLLUPS.items()}
         balances = {user_id: rows["balance"][0] for user_id, rows in of_users.items() if rows["balance"]}
-        return cls(users, emails, external, versions, dict(of_users), balances, audited)
+        return cls(users, emails, external, versions, dict(of_users), balances, audited, **rollups)
 
     def all(self, kind: str) -> Iterator[Row]:
         """Yield the rows of one kind of all users."""

@@ -54,6 +54,17 @@ _ELEMENTS = {
     **dict.fromkeys(["quantities", "given_costs", "costs", "rates", "multipliers", "credits"], "numeric"),
 }
 
+# What charge_one calls its parameters.
+_ALONE = {
+    "user_ids": "charged_user_id", "keys": "key", "credits": "credits", "actions": "action", "models": "model",
+    "providers": "provider_given", "inputs": "input", "outputs": "output", "cache_reads": "cache_read",
+    "cache_writes": "cache_write", "reasonings": "reasoning", "quantities": "quantity_given",
+    "given_costs": "given_cost", "occurred": "occurred", "enforced": "enforced", "backfills": "backfill",
+    "refusals": "refusal", "costs": "cost", "rates": "rate", "multipliers": "multiplier_given", "sources": "source",
+    "prices": "price", "descriptions": "description_given", "sessions": "session", "metadatas": "metadata_given",
+    "holds": "hold",
+}  # fmt: skip
+
 ANSWER = "outcome, event_id, credits_charged, balance, available, version"
 
 
@@ -71,25 +82,34 @@ def call(
     settled: bool = False,
     priced_from: datetime | None = None,
     priced_until: datetime | None = None,
+    alone: bool = False,
 ) -> str:
-    """Compose a call of `charge_batch`, or of `charge_batch_at` where `at` is given, under the present price book."""
-    arrays = [
-        f"{field.name} => ARRAY[{', '.join(_literal(getattr(charge, field.name)) for charge in charges)}]"
-        f"::{_ELEMENTS.get(field.name, 'text')}[]"
-        for field in fields(RawCharge)
-    ]
-    arguments = [
-        "route => 0",
-        "book_version => (SELECT version FROM price_book)",
-        f"priced_from => {_literal(priced_from)}",
-        f"priced_until => {_literal(priced_until)}",
-        f"skip_locked => {_literal(skip_locked)}",
-        *arrays,
-        f"settled => {_literal(settled)}",
-    ]
-    if at is None:
-        return f"SELECT {columns} FROM charge_batch({', '.join(arguments)})"  # noqa: S608 - a test's own text
-    return f"SELECT {columns} FROM charge_batch_at(at => {_literal(at)}, {', '.join(arguments)})"  # noqa: S608
+    """Compose a call of `charge_batch`, under the present price book; `alone`: of `charge_one`, with the only charge.
+
+    Where `at` is given it is a call of the function that takes the instant.
+    """
+    arguments = {
+        "route": "0",
+        "book_version": "(SELECT version FROM price_book)",
+        "priced_from": _literal(priced_from),
+        "priced_until": _literal(priced_until),
+        "skip_locked": _literal(skip_locked),
+    }
+    for field in fields(RawCharge):
+        kind = _ELEMENTS.get(field.name, "text")
+        values = [_literal(getattr(charge, field.name)) for charge in charges]
+        if alone:
+            arguments[_ALONE[field.name]] = f"{values[0]}::{kind}"
+        else:
+            arguments[field.name] = f"ARRAY[{', '.join(values)}]::{kind}[]"
+    if not alone:
+        arguments["settled"] = _literal(settled)
+    function = "charge_one" if alone else "charge_batch"
+    if at is not None:
+        function += "_at"
+        arguments["at"] = _literal(at)
+    said = ", ".join(f"{name} => {value}" for name, value in arguments.items())
+    return f"SELECT {columns} FROM {function}({said})"  # noqa: S608 - a test's own text
 
 
 def _literal(value: object) -> str:

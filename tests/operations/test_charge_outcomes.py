@@ -101,7 +101,7 @@ def _answer(receipt: Receipt) -> tuple[object, ...]:
     row = receipt.row
     assert row is not None
     return (
-        (row.event_id, row.created_at, row.version, row.balance, row.available, row.next_reset_at),
+        (row.event_id, row.created_at, row.version, row.balance, row.available),
         (row.credits_charged, row.api_cost, row.credits_per_dollar, row.multiplier, row.cost_source, row.price_id),
         receipt.charge,
         receipt.version and receipt.version.id,

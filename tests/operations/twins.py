@@ -93,6 +93,7 @@ class Twins:
     connection: psycopg.Connection[tuple[Any, ...]]
     model: ModelLedger = field(default_factory=ModelLedger)
     ids: list[int] = field(default_factory=list)
+    _turn: bool = False
     _events: dict[tuple[int, str], int] = field(default_factory=dict)
     _holds: dict[tuple[int, str], int] = field(default_factory=dict)
     _answers: dict[tuple[int, str | None], Row] = field(default_factory=dict)
@@ -111,10 +112,12 @@ class Twins:
         return int(user_id)
 
     def charge(self, usages: Sequence[ModelUsage], at: datetime, *, settled: bool = False) -> list[Answer]:
-        """Charge a batch."""
+        """Charge a batch; every other one of a single charge by the function for one."""
         raw = [self._raw(usage) for usage in usages]
+        self._turn = not self._turn
+        alone = len(raw) == 1 and not settled and self._turn
         with self.connection.cursor(row_factory=dict_row) as cursor:
-            found = cursor.execute(call(raw, columns="*", at=at, settled=settled).encode()).fetchall()
+            found = cursor.execute(call(raw, columns="*", at=at, settled=settled, alone=alone).encode()).fetchall()
         answers = self.model.charge(usages, at, settled=settled)
         for usage, row, answer in zip(usages, found, answers, strict=True):
             row |= {"replayed": answer.replayed, "amount": row["credits_charged"], "recorded_at": row["instant"]}
@@ -271,7 +274,8 @@ def forget(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     tables = rows(
         connection,
         "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema()"
-        " AND column_name = 'user_id' AND table_name IN (SELECT tablename FROM pg_tables)",
+        " AND (column_name = 'user_id' OR table_name LIKE 'usage_%%' AND column_name = 'slot')"
+        " AND table_name IN (SELECT tablename FROM pg_tables)",
     )
     statements = "; ".join(f"DELETE FROM {table}" for (table,) in tables)  # noqa: S608 - of our own tables
     with connection.transaction():

@@ -144,6 +144,24 @@ WITH guarded (relation, triggers, constraints, optional_columns) AS (VALUES
         CAST('{}' AS text[])
     ),
     (
+        'usage_daily',
+        CAST('{}' AS text[]),
+        ARRAY['usage_daily_key'],
+        ARRAY['model_used']
+    ),
+    (
+        'usage_daily_users',
+        CAST('{}' AS text[]),
+        ARRAY['usage_daily_users_pkey'],
+        CAST('{}' AS text[])
+    ),
+    (
+        'usage_hourly',
+        CAST('{}' AS text[]),
+        ARRAY['usage_hourly_key'],
+        ARRAY['model_used']
+    ),
+    (
         'user_credit_balances',
         CAST('{}' AS text[]),
         ARRAY[
@@ -153,7 +171,13 @@ WITH guarded (relation, triggers, constraints, optional_columns) AS (VALUES
             'user_credit_balances_pkey', 'user_credit_balances_rollover_cap', 'user_credit_balances_total_consumed',
             'user_credit_balances_total_voided', 'user_credit_balances_user_id_fkey'
         ],
-        ARRAY['last_event_at', 'held_until']
+        ARRAY['last_event_at', 'held_until', 'closed_month', 'open_day']
+    ),
+    (
+        'user_daily',
+        CAST('{}' AS text[]),
+        ARRAY['user_daily_events', 'user_daily_pkey'],
+        ARRAY['actions']
     ),
     (
         'user_emails',

@@ -64,8 +64,9 @@ BEGIN
             ELSE state
         END
     WHERE user_id = account_user_id;
-    UPDATE user_credit_balances SET last_recorded_at = instant
-    WHERE user_id = account_user_id AND last_recorded_at < instant;
+    UPDATE user_credit_balances
+    SET last_recorded_at = greatest(last_recorded_at, instant), has_operations = true
+    WHERE user_id = account_user_id;
     UPDATE audit_log SET details = details - 'reason' WHERE user_id = account_user_id AND details ? 'reason';
     PERFORM set_config('groat.correcting', '', true), set_config('groat.correcting_user', '', true);
 

@@ -1,10 +1,69 @@
--- The only way a charge is written: single, batch, import and sample data all call charge_batch.
+-- The event with this id, voided or not.
+CREATE OR REPLACE FUNCTION charged_event(charged_user_id bigint, charged_event_id bigint)
+RETURNS TABLE (
+    created_at timestamptz,
+    credits_charged numeric,
+    api_cost numeric,
+    credits_per_dollar numeric,
+    multiplier numeric,
+    cost_source text,
+    price_id bigint,
+    balance_after numeric,
+    available_after numeric,
+    version bigint,
+    voided boolean
+)
+LANGUAGE sql STABLE ROWS 1
+SET search_path FROM CURRENT
+AS $$
+    SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar, event.multiplier,
+        event.cost_source, event.price_id, event.balance_after, event.available_after, event.version, false
+    FROM credit_usage_events AS event WHERE event.user_id = charged_user_id AND event.id = charged_event_id
+    UNION ALL
+    SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar, event.multiplier,
+        event.cost_source, event.price_id, event.balance_after, event.available_after, event.version, true
+    FROM voided_credit_usage_events AS event WHERE event.user_id = charged_user_id AND event.id = charged_event_id
+$$;
+
+-- Whether the event under a key is of the use that is reported again. What was priced is not part of a use, and neither is
+-- what may be said of it: mode, description, session, metadata.
+CREATE OR REPLACE FUNCTION is_same_use(
+    charged_user_id bigint, charged_event_id bigint, action text, model text, provider_given text,
+    input integer, output integer, cache_read integer, cache_write integer, reasoning integer,
+    quantity_given numeric, given_cost numeric, occurred_given timestamptz, hold bigint
+) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path FROM CURRENT
+AS $$
+    SELECT (
+        event.action_type, event.model_used, event.provider, event.input_tokens, event.output_tokens,
+        event.cache_read_tokens, event.cache_write_tokens, event.reasoning_tokens, event.quantity,
+        CASE WHEN event.cost_source IN ('caller', 'action') THEN event.api_cost END,
+        CASE WHEN event.occurred_at_given THEN event.created_at END, event.hold_id
+    ) IS NOT DISTINCT FROM (
+        action, model, provider_given, input, output, cache_read, cache_write, reasoning, quantity_given, given_cost,
+        occurred_given, hold
+    )
+    FROM (
+        SELECT action_type, model_used, provider, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
+            reasoning_tokens, quantity, cost_source, api_cost, occurred_at_given, created_at, hold_id
+        FROM credit_usage_events WHERE user_id = charged_user_id AND id = charged_event_id
+        UNION ALL
+        SELECT action_type, model_used, provider, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
+            reasoning_tokens, quantity, cost_source, api_cost, occurred_at_given, created_at, hold_id
+        FROM voided_credit_usage_events WHERE user_id = charged_user_id AND id = charged_event_id
+    ) AS event
+$$;
+
+-- The only way a charge is written: single, batch, capture, import and sample data all call it (charge_one is its short cut
+-- for one).
 --
--- In:  arrays of one length, one element a charge, in input order; priced by the caller under `book_version`, for any
---      instant in [priced_from, priced_until) (null: unbounded) where the charge does not say when it happened.
---      `refusals` holds the outcome of a charge that cannot be priced; a repeat of an old key is answered all the same.
--- Out: one row an input row, in order, with its outcome (docs/outcomes.md). Events come back from their stored columns, so
---      that a repeat cannot differ from the first answer.
+-- In:  arrays, one element a charge, in input order; priced by the caller under `book_version`, for any instant in
+--      [priced_from, priced_until) (null: unbounded) where the charge does not say when it happened. An array that would
+--      hold nothing but nulls may be null itself; null tokens are 0. `refusals` holds the outcome of a charge that cannot
+--      be priced; a repeat of an old key is answered all the same.
+-- Out: one row an input row, in order, with its outcome (docs/outcomes.md). A repeat is answered from the event's stored
+--      columns, so that it cannot differ from the first answer.
 --
 -- What it keeps:
 --   * balances are locked in user_id order, once, before anything is read; with `skip_locked` those somebody else holds
@@ -14,7 +73,10 @@
 --   * per user, in input order, an enforced charge is refused iff it exceeds what is available then, and costs nothing;
 --   * a charge that names a hold captures it, once; that hold is left out of what is held, and the use is booked in full;
 --   * with `settled`, what a user is charged is given back at once by an adjustment: history that moves no balance;
+--   * the roll-ups are what the events add up to;
 --   * it relies on row locks and fresh snapshots a statement: READ COMMITTED, and it refuses to run otherwise.
+--
+-- The SET clauses pin the plans: all that is read is found by an index, whatever the statistics say.
 CREATE OR REPLACE FUNCTION charge_batch_at(
     at timestamptz,
     route bigint,
@@ -49,184 +111,197 @@ CREATE OR REPLACE FUNCTION charge_batch_at(
     metadatas jsonb[],
     holds bigint[],
     settled boolean
-) RETURNS TABLE (
-    ordinal bigint,
-    outcome text,
-    event_id bigint,
-    created_at timestamptz,
-    credits_charged numeric,
-    api_cost numeric,
-    credits_per_dollar numeric,
-    multiplier numeric,
-    cost_source text,
-    price_id bigint,
-    balance numeric,
-    available numeric,
-    held numeric,
-    version bigint,
-    next_reset_at timestamptz,
-    hold_exceeded boolean,
-    late_capture boolean,
-    voided boolean,
-    instant timestamptz
-)
+) RETURNS SETOF charge_answer
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_mergejoin = off
 SET enable_hashjoin = off
-SET enable_sort = off
 SET jit = off
 SET lock_timeout = '2s'
 AS $$
 #variable_conflict use_column
 DECLARE
-    row_count integer := cardinality(user_ids);
+    -- the locked balances: whose they are, in order, and what is the same for most of them
     locked_ids bigint[];
-    due_ids bigint[];
     last_booking timestamptz;
+    first_boundary timestamptz;
+    oldest_open_day date;
+    newest_open_day date;
     booked_at timestamptz;
+    booked_day date;
     current_book_version bigint;
     alert_below numeric[];
     -- A balance whose last booking lies after this (made by hand, or under a clock that was set back) is answered `busy`:
     -- it would draw the instant of everybody else in the batch after it.
     latest timestamptz := CASE WHEN at IS NULL THEN clock_timestamp() + interval '5 minutes' ELSE 'infinity' END;
-    request record;
-    -- the user at hand, as of the request at hand
+    -- one decision an input row
+    outcomes text[];
+    event_ids bigint[];
+    balances numeric[];
+    availables numeric[];
+    helds numeric[];
+    versions bigint[];
+    -- what has to be decided one after another, and the user at hand, as of the request at hand
+    in_turn charge_in_turn[];
+    request charge_in_turn;
     current_user_id bigint;
     running_balance numeric;
     running_version bigint;
     running_held numeric;
     accepted_keys text[];       -- keys of this user that stand more than once in the batch, and were booked
     accepted_ordinals bigint[];
-    twin bigint;
     captured_ids bigint[];      -- holds of this user that the batch has captured
-    -- one decision an input row
-    outcomes text[] := array_fill(NULL::text, ARRAY[row_count]);
-    event_ids bigint[] := array_fill(NULL::bigint, ARRAY[row_count]);
-    balances numeric[] := array_fill(NULL::numeric, ARRAY[row_count]);
-    availables numeric[] := array_fill(NULL::numeric, ARRAY[row_count]);
-    helds numeric[] := array_fill(NULL::numeric, ARRAY[row_count]);
-    versions bigint[] := array_fill(NULL::bigint, ARRAY[row_count]);
-    has_captures boolean := false;
-    booked integer := 0;
+    twin bigint;
+    late boolean[];
 BEGIN
     PERFORM begin_booking();
 
     -- Every writer takes balance rows in user_id order: no deadlocks.
     IF skip_locked THEN
-        SELECT array_agg(user_id) FILTER (WHERE last_recorded_at <= latest),
-            max(last_recorded_at) FILTER (WHERE last_recorded_at <= latest) INTO locked_ids, last_booking
+        SELECT array_agg(user_id), max(last_recorded_at), min(next_boundary_at), min(coalesce(open_day, '-infinity')),
+            max(open_day)
+        INTO locked_ids, last_booking, first_boundary, oldest_open_day, newest_open_day
         FROM (
-            SELECT user_id, last_recorded_at FROM user_credit_balances
+            SELECT user_id, last_recorded_at, next_boundary_at, open_day FROM user_credit_balances
             WHERE user_id = ANY (user_ids) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
-        ) AS locked;
+        ) AS locked
+        WHERE last_recorded_at <= latest;
     ELSE
-        SELECT array_agg(user_id) FILTER (WHERE last_recorded_at <= latest),
-            max(last_recorded_at) FILTER (WHERE last_recorded_at <= latest) INTO locked_ids, last_booking
+        SELECT array_agg(user_id), max(last_recorded_at), min(next_boundary_at), min(coalesce(open_day, '-infinity')),
+            max(open_day)
+        INTO locked_ids, last_booking, first_boundary, oldest_open_day, newest_open_day
         FROM (
-            SELECT user_id, last_recorded_at FROM user_credit_balances
+            SELECT user_id, last_recorded_at, next_boundary_at, open_day FROM user_credit_balances
             WHERE user_id = ANY (user_ids) ORDER BY user_id FOR NO KEY UPDATE
-        ) AS locked;
+        ) AS locked
+        WHERE last_recorded_at <= latest;
     END IF;
     booked_at := greatest(coalesce(at, clock_timestamp()), last_booking);
+    booked_day := booked_at AT TIME ZONE 'UTC';
 
     SELECT price_book.version, ledger_settings.alert_below INTO STRICT current_book_version, alert_below
     FROM price_book CROSS JOIN ledger_settings;
     IF current_book_version <> book_version OR booked_at < priced_from OR booked_at >= priced_until THEN
         RETURN QUERY
-            SELECT o, 'stale_prices', NULL::bigint, NULL::timestamptz, NULL::numeric, NULL::numeric, NULL::numeric,
-                NULL::numeric, NULL::text, NULL::bigint, NULL::numeric, NULL::numeric, NULL::numeric, NULL::bigint,
-                NULL::timestamptz, NULL::boolean, NULL::boolean, NULL::boolean, booked_at
-            FROM generate_series(1::bigint, row_count) AS o;
+            SELECT (jsonb_populate_record(
+                NULL::charge_answer,
+                jsonb_build_object('ordinal', ordinal, 'outcome', 'stale_prices', 'instant', booked_at)
+            )).*
+            FROM generate_series(1, cardinality(user_ids)) AS ordinal;
         RETURN;
     END IF;
 
-    SELECT array_agg(user_id) INTO due_ids
-    FROM user_credit_balances WHERE user_id = ANY (locked_ids) AND next_boundary_at <= booked_at;
-    IF due_ids IS NOT NULL THEN
-        PERFORM roll_forward(due_ids, booked_at);
+    IF first_boundary <= booked_at THEN
+        PERFORM roll_forward(locked_ids, booked_at);
     END IF;
 
-    FOR request IN
-        SELECT r.ordinal, r.user_id, r.key, r.refusal, r.enforced, r.credits, r.occurred,
-            count(*) OVER same_key > 1 AS has_twins,
-            users.id IS NULL OR users.anonymised_at IS NOT NULL AS is_unknown,
-            users.demo_mode,
-            account.user_id IS NULL AS is_busy,
-            account.current_balance, account.overdraft_limit, account.version,
-            -- What few charges need is looked up for those alone.
-            CASE WHEN account.held_until > booked_at THEN (
-                SELECT coalesce(trim_scale(sum(hold.amount)), 0) FROM credit_holds AS hold
-                WHERE hold.user_id = r.user_id AND hold.state = 'open' AND hold.expires_at > booked_at
-            ) ELSE 0 END AS held,
-            r.hold,
-            CASE WHEN r.hold IS NOT NULL THEN (
-                SELECT hold.state FROM credit_holds AS hold WHERE hold.user_id = r.user_id AND hold.id = r.hold
-            ) END AS hold_state,
-            CASE WHEN r.hold IS NOT NULL THEN (
-                SELECT coalesce(sum(hold.amount), 0) FROM credit_holds AS hold
-                WHERE hold.user_id = r.user_id AND hold.id = r.hold
-                    AND hold.state = 'open' AND hold.expires_at > booked_at
-            ) ELSE 0 END AS hold_counts,
-            CASE WHEN account.has_operations THEN EXISTS (
-                SELECT FROM credit_operations AS other
-                WHERE other.user_id = r.user_id AND other.idempotency_key = r.key
-            ) ELSE false END AS is_other_verb,
-            stored.id AS stored_id,
-            stored.action_type = r.action
-                AND stored.model_used IS NOT DISTINCT FROM r.model
-                AND stored.provider IS NOT DISTINCT FROM r.provider
-                AND stored.input_tokens = r.input AND stored.output_tokens = r.output
-                AND stored.cache_read_tokens = r.cache_read AND stored.cache_write_tokens = r.cache_write
-                AND stored.reasoning_tokens = r.reasoning
-                AND stored.quantity IS NOT DISTINCT FROM r.quantity
-                AND CASE WHEN stored.cost_source IN ('caller', 'action') THEN stored.api_cost END
-                    IS NOT DISTINCT FROM r.given_cost
-                AND CASE WHEN stored.occurred_at_given THEN stored.created_at END
-                    IS NOT DISTINCT FROM r.occurred
-                AND stored.hold_id IS NOT DISTINCT FROM r.hold AS same_content,
-            CASE
-                WHEN r.occurred > booked_at + interval '5 minutes' THEN 'occurred_in_future'
-                WHEN NOT r.backfill AND r.occurred < booked_at - interval '35 days' THEN 'occurred_too_long_ago'
-            END AS bad_time
-        FROM unnest(
-            user_ids, keys, actions, models, providers, inputs, outputs, cache_reads, cache_writes, reasonings,
-            quantities, given_costs, occurred, enforced, backfills, refusals, credits, holds
-        ) WITH ORDINALITY AS r(
-            user_id, key, action, model, provider, input, output, cache_read, cache_write, reasoning,
-            quantity, given_cost, occurred, enforced, backfill, refusal, credits, hold, ordinal
-        )
-        LEFT JOIN users ON users.id = r.user_id
-        LEFT JOIN user_credit_balances AS account ON account.user_id = r.user_id AND account.user_id = ANY (locked_ids)
-        -- Written as a range in the order of the unique index: on a table without statistics yet, a plain equality may
-        -- be planned on (user_id, created_at) instead, and each probe would read all of the user's events.
-        LEFT JOIN LATERAL (
-            (
-                SELECT event.id, event.action_type, event.model_used, event.provider, event.input_tokens,
-                    event.output_tokens, event.cache_read_tokens, event.cache_write_tokens, event.reasoning_tokens,
-                    event.quantity, event.cost_source, event.api_cost, event.occurred_at_given, event.created_at,
-                    event.hold_id
-                FROM credit_usage_events AS event
-                WHERE event.user_id = r.user_id AND event.idempotency_key >= r.key AND event.idempotency_key <= r.key
-                ORDER BY event.idempotency_key
-                LIMIT 1
-            )
-            UNION ALL
-            SELECT event.id, event.action_type, event.model_used, event.provider, event.input_tokens,
-                event.output_tokens, event.cache_read_tokens, event.cache_write_tokens, event.reasoning_tokens,
-                event.quantity, event.cost_source, event.api_cost, event.occurred_at_given, event.created_at,
-                event.hold_id
-            FROM voided_credit_usage_events AS event
-            WHERE account.has_operations AND event.user_id = r.user_id AND event.idempotency_key = r.key
-        ) AS stored ON true
-        WINDOW same_key AS (PARTITION BY r.user_id, r.key)
-        ORDER BY r.user_id, r.ordinal
-    LOOP
+    -- Decides all charges at once, as if none of the candidates were refused. That is so for every user who has no repeat
+    -- within the batch, captures no hold and can pay for whatever is enforced; the others' charges are decided in turn.
+    SELECT
+        array_agg(d.outcome),
+        array_agg(CASE
+            WHEN d.outcome = 'recorded' AND NOT d.is_in_turn THEN nextval('credit_usage_events_id_seq')
+            ELSE d.stored_id
+        END),
+        array_agg(trim_scale(d.current_balance - d.spent)),
+        array_agg(trim_scale(d.current_balance - d.spent + d.overdraft_limit - d.held)),
+        array_agg(d.held),
+        array_agg(d.version + d.booked),
+        array_agg(ROW(
+            d.ordinal, d.user_id, d.outcome, d.stored_id, d.has_twins, d.hold_state, d.hold_counts,
+            d.current_balance, d.overdraft_limit, d.held, d.version
+        )::charge_in_turn) FILTER (WHERE d.is_in_turn)
+    INTO outcomes, event_ids, balances, availables, helds, versions, in_turn
+    FROM (
+        SELECT s.*,
+            bool_or(
+                s.has_twins OR s.hold IS NOT NULL
+                OR s.enforced AND s.credits > 0 AND s.current_balance + s.overdraft_limit - s.held < s.spent
+            ) OVER (PARTITION BY s.user_id) AS is_in_turn
+        FROM (
+            SELECT c.*,
+                coalesce(sum(c.credits) FILTER (WHERE c.outcome = 'recorded') OVER in_order, 0) AS spent,
+                count(*) FILTER (WHERE c.outcome = 'recorded') OVER in_order AS booked
+            FROM (
+                SELECT r.ordinal, r.user_id, r.hold, r.enforced, r.credits, stored.id AS stored_id,
+                    count(*) OVER (PARTITION BY r.user_id, r.key) > 1 AS has_twins,
+                    account.current_balance, account.overdraft_limit, account.version,
+                    -- What few charges need is looked up for those alone.
+                    CASE WHEN account.held_until > booked_at THEN held_credits(r.user_id, booked_at) ELSE 0 END AS held,
+                    CASE WHEN r.hold IS NOT NULL THEN (
+                        SELECT own.state FROM credit_holds AS own WHERE own.user_id = r.user_id AND own.id = r.hold
+                    ) END AS hold_state,
+                    CASE WHEN r.hold IS NOT NULL THEN (
+                        SELECT own.amount FROM credit_holds AS own
+                        WHERE own.user_id = r.user_id AND own.id = r.hold
+                            AND own.state = 'open' AND own.expires_at > booked_at
+                    ) END AS hold_counts,
+                    CASE
+                        WHEN account.user_id IS NULL THEN coalesce((
+                            SELECT CASE
+                                WHEN users.anonymised_at IS NOT NULL THEN 'unknown_user'
+                                WHEN users.demo_mode THEN 'untracked'
+                                ELSE 'busy'
+                            END
+                            FROM users WHERE users.id = r.user_id
+                        ), 'unknown_user')
+                        WHEN account.has_operations AND (
+                            SELECT users.anonymised_at IS NOT NULL FROM users WHERE users.id = r.user_id
+                        ) THEN 'unknown_user'
+                        WHEN stored.id IS NOT NULL THEN CASE
+                            WHEN is_same_use(
+                                r.user_id, stored.id, actions[r.ordinal], models[r.ordinal], providers[r.ordinal],
+                                inputs[r.ordinal], outputs[r.ordinal], coalesce(cache_reads[r.ordinal], 0),
+                                coalesce(cache_writes[r.ordinal], 0), coalesce(reasonings[r.ordinal], 0),
+                                quantities[r.ordinal], given_costs[r.ordinal], r.occurred, r.hold
+                            ) THEN 'replayed'
+                            ELSE 'idempotency_conflict'
+                        END
+                        WHEN account.has_operations AND EXISTS (
+                            SELECT FROM credit_operations AS other
+                            WHERE other.user_id = r.user_id AND other.idempotency_key = r.key
+                        ) THEN 'idempotency_conflict'
+                        WHEN r.refusal IS NOT NULL THEN r.refusal
+                        WHEN r.occurred > booked_at + interval '5 minutes' THEN 'occurred_in_future'
+                        WHEN r.backfill IS NOT TRUE AND r.occurred < booked_at - interval '35 days'
+                            THEN 'occurred_too_long_ago'
+                        ELSE 'recorded'
+                    END AS outcome
+                FROM unnest(user_ids, keys, occurred, enforced, backfills, refusals, credits, holds)
+                    WITH ORDINALITY AS r(user_id, key, occurred, enforced, backfill, refusal, credits, hold, ordinal)
+                LEFT JOIN user_credit_balances AS account
+                    ON account.user_id = r.user_id
+                    AND locked_ids[width_bucket(r.user_id, locked_ids)] = r.user_id
+                -- Written as a range in the order of the unique index: on a table without statistics yet, a plain equality
+                -- may be planned on (user_id, created_at) instead, and each probe would read all of the user's events.
+                LEFT JOIN LATERAL (
+                    SELECT coalesce(
+                        (
+                            SELECT event.id FROM credit_usage_events AS event
+                            WHERE event.user_id = r.user_id
+                                AND event.idempotency_key >= r.key AND event.idempotency_key <= r.key
+                            ORDER BY event.idempotency_key
+                            LIMIT 1
+                        ),
+                        CASE WHEN account.has_operations THEN (
+                            SELECT voided.id FROM voided_credit_usage_events AS voided
+                            WHERE voided.user_id = r.user_id AND voided.idempotency_key = r.key
+                        ) END
+                    ) AS id
+                    OFFSET 0  -- not pulled up, so that it is looked up once
+                ) AS stored ON true
+            ) AS c
+            WINDOW in_order AS (PARTITION BY c.user_id ORDER BY c.ordinal)
+        ) AS s
+        ORDER BY s.ordinal
+    ) AS d;
+
+    FOR request IN SELECT * FROM unnest(in_turn) ORDER BY user_id, ordinal LOOP
         IF request.user_id IS DISTINCT FROM current_user_id THEN
             current_user_id := request.user_id;
-            running_balance := request.current_balance;
+            running_balance := request.balance;
             running_version := request.version;
             running_held := request.held;
             captured_ids := '{}';
@@ -235,50 +310,46 @@ BEGIN
         END IF;
         twin := NULL;
         IF request.has_twins THEN
-            twin := accepted_ordinals[array_position(accepted_keys, request.key)];
+            twin := accepted_ordinals[array_position(accepted_keys, keys[request.ordinal])];
         END IF;
 
         outcomes[request.ordinal] := CASE
-            WHEN request.is_unknown THEN 'unknown_user'
-            WHEN request.demo_mode THEN 'untracked'
-            WHEN request.is_busy THEN 'busy'
-            WHEN request.stored_id IS NOT NULL AND request.same_content THEN 'replayed'
-            WHEN request.stored_id IS NOT NULL OR request.is_other_verb THEN 'idempotency_conflict'
+            WHEN request.outcome IN ('unknown_user', 'untracked', 'busy', 'replayed', 'idempotency_conflict')
+                THEN request.outcome
             WHEN twin IS NOT NULL AND (
-                actions[twin], models[twin], providers[twin], inputs[twin], outputs[twin], cache_reads[twin],
-                cache_writes[twin], reasonings[twin], quantities[twin], given_costs[twin], occurred[twin], holds[twin]
+                actions[twin], models[twin], providers[twin], inputs[twin], outputs[twin],
+                coalesce(cache_reads[twin], 0), coalesce(cache_writes[twin], 0), coalesce(reasonings[twin], 0),
+                quantities[twin], given_costs[twin], occurred[twin], holds[twin]
             ) IS NOT DISTINCT FROM (
                 actions[request.ordinal], models[request.ordinal], providers[request.ordinal],
-                inputs[request.ordinal], outputs[request.ordinal], cache_reads[request.ordinal],
-                cache_writes[request.ordinal], reasonings[request.ordinal], quantities[request.ordinal],
+                inputs[request.ordinal], outputs[request.ordinal],
+                coalesce(cache_reads[request.ordinal], 0), coalesce(cache_writes[request.ordinal], 0),
+                coalesce(reasonings[request.ordinal], 0), quantities[request.ordinal],
                 given_costs[request.ordinal], occurred[request.ordinal], holds[request.ordinal]
             ) THEN 'replayed'
             WHEN twin IS NOT NULL THEN 'idempotency_conflict'
-            WHEN request.hold IS NOT NULL AND request.hold_state IS NULL THEN 'unknown_hold'
-            WHEN request.hold_state = 'captured' OR request.hold = ANY (captured_ids) THEN 'hold_captured'
-            WHEN request.refusal IS NOT NULL THEN request.refusal
-            WHEN request.bad_time IS NOT NULL THEN request.bad_time
-            WHEN request.enforced AND request.credits > 0
-                AND request.credits
-                    > running_balance + request.overdraft_limit - running_held + request.hold_counts
+            WHEN holds[request.ordinal] IS NOT NULL AND request.hold_state IS NULL THEN 'unknown_hold'
+            WHEN request.hold_state = 'captured' OR holds[request.ordinal] = ANY (captured_ids) THEN 'hold_captured'
+            WHEN request.outcome <> 'recorded' THEN request.outcome
+            WHEN enforced[request.ordinal] AND credits[request.ordinal] > 0
+                AND credits[request.ordinal]
+                    > running_balance + request.overdraft_limit - running_held + coalesce(request.hold_counts, 0)
                 THEN 'insufficient_credits'
             ELSE 'recorded'
         END;
 
         CASE outcomes[request.ordinal]
             WHEN 'recorded' THEN
-                running_balance := trim_scale(running_balance - request.credits);
+                running_balance := trim_scale(running_balance - credits[request.ordinal]);
                 running_version := running_version + 1;
                 event_ids[request.ordinal] := nextval('credit_usage_events_id_seq');
                 versions[request.ordinal] := running_version;
-                booked := booked + 1;
-                IF request.hold IS NOT NULL THEN
-                    has_captures := true;
-                    captured_ids := captured_ids || request.hold;
-                    running_held := trim_scale(running_held - request.hold_counts);
+                IF holds[request.ordinal] IS NOT NULL THEN
+                    captured_ids := captured_ids || holds[request.ordinal];
+                    running_held := trim_scale(running_held - coalesce(request.hold_counts, 0));
                 END IF;
                 IF request.has_twins THEN
-                    accepted_keys := accepted_keys || request.key;
+                    accepted_keys := accepted_keys || keys[request.ordinal];
                     accepted_ordinals := accepted_ordinals || request.ordinal;
                 END IF;
             WHEN 'replayed' THEN
@@ -291,7 +362,7 @@ BEGIN
         availables[request.ordinal] := trim_scale(running_balance + request.overdraft_limit - running_held);
     END LOOP;
 
-    IF booked > 0 THEN
+    IF 'recorded' = ANY (outcomes) THEN
         IF settled THEN
             PERFORM allocate_consumption(id) FROM unnest(locked_ids) AS id;
         END IF;
@@ -303,7 +374,8 @@ BEGIN
             description, session_id, metadata, hold_id
         )
         SELECT r.event_id, r.user_id, coalesce(r.occurred, booked_at), booked_at, r.version, r.price,
-            r.input, r.output, r.cache_read, r.cache_write, r.reasoning, r.occurred IS NOT NULL,
+            r.input, r.output, coalesce(r.cache_read, 0), coalesce(r.cache_write, 0), coalesce(r.reasoning, 0),
+            r.occurred IS NOT NULL,
             r.action, r.credits, r.cost, r.rate, r.multiplier, r.source,
             r.balance, r.available, r.quantity, r.model, r.provider, r.key,
             r.description, r.session, r.metadata, r.hold
@@ -322,6 +394,13 @@ BEGIN
         )
         WHERE r.outcome = 'recorded';
 
+        -- roll-ups:begin
+        IF oldest_open_day < booked_day OR newest_open_day > booked_day OR occurred IS NOT NULL THEN
+            late := open_days(user_ids, occurred, credits, costs, outcomes, booked_at);
+        END IF;
+        PERFORM add_usage(actions, models, occurred, credits, costs, outcomes, booked_at);
+        -- roll-ups:end
+
         -- One row a user: an UPDATE … FROM applies a single match to each row.
         UPDATE user_credit_balances AS account
         SET current_balance = trim_scale(account.current_balance - spent.credits),
@@ -329,11 +408,18 @@ BEGIN
             total_consumed = trim_scale(account.total_consumed + spent.credits),
             version = account.version + spent.events,
             last_event_at = greatest(account.last_event_at, spent.last_event_at),
-            last_recorded_at = booked_at
+            last_recorded_at = booked_at,
+            open_events = account.open_events + spent.open_events,
+            open_credits = trim_scale(account.open_credits + spent.open_credits),
+            open_api_cost = trim_scale(account.open_api_cost + spent.open_api_cost)
         FROM (
             SELECT r.user_id, sum(r.credits) AS credits, count(*) AS events,
-                max(coalesce(r.occurred, booked_at)) AS last_event_at
-            FROM unnest(user_ids, credits, occurred, outcomes) AS r(user_id, credits, occurred, outcome)
+                max(coalesce(r.occurred, booked_at)) AS last_event_at,
+                count(*) FILTER (WHERE r.late IS NOT TRUE) AS open_events,
+                coalesce(sum(r.credits) FILTER (WHERE r.late IS NOT TRUE), 0) AS open_credits,
+                coalesce(sum(r.cost) FILTER (WHERE r.late IS NOT TRUE), 0) AS open_api_cost
+            FROM unnest(user_ids, credits, costs, occurred, outcomes, late)
+                AS r(user_id, credits, cost, occurred, outcome, late)
             WHERE r.outcome = 'recorded'
             GROUP BY r.user_id
         ) AS spent
@@ -354,7 +440,7 @@ BEGIN
             WHERE account.current_balance <= threshold AND account.current_balance + spent.credits > threshold;
         END IF;
 
-        IF has_captures THEN
+        IF holds IS NOT NULL THEN
             UPDATE credit_holds AS hold
             SET state = 'captured', captured_at = booked_at, event_id = r.event_id
             FROM unnest(user_ids, holds, event_ids, outcomes) AS r(user_id, hold_id, event_id, outcome)
@@ -373,37 +459,36 @@ BEGIN
     END IF;
 
     RETURN QUERY
-        SELECT d.ordinal, d.outcome, event.id, event.created_at, event.credits_charged, event.api_cost,
-            event.credits_per_dollar, event.multiplier, event.cost_source, event.price_id,
+        SELECT d.ordinal, d.outcome, d.event_id,
+            CASE d.outcome WHEN 'recorded' THEN coalesce(d.occurred, booked_at) ELSE event.created_at END,
+            CASE d.outcome WHEN 'recorded' THEN d.credits ELSE event.credits_charged END,
+            CASE d.outcome WHEN 'recorded' THEN d.cost ELSE event.api_cost END,
+            CASE d.outcome WHEN 'recorded' THEN d.rate ELSE event.credits_per_dollar END,
+            CASE d.outcome WHEN 'recorded' THEN d.multiplier ELSE event.multiplier END,
+            CASE d.outcome WHEN 'recorded' THEN d.source ELSE event.cost_source END,
+            CASE d.outcome WHEN 'recorded' THEN d.price ELSE event.price_id END,
             coalesce(event.balance_after, d.balance), coalesce(event.available_after, d.available), d.held,
-            event.version, account.next_reset_at, event.credits_charged > hold.amount,
-            hold.captured_at >= hold.expires_at OR hold.released_at IS NOT NULL, event.voided, booked_at
-        FROM unnest(outcomes, user_ids, event_ids, balances, availables, helds) WITH ORDINALITY
-            AS d(outcome, user_id, event_id, balance, available, held, ordinal)
-        LEFT JOIN user_credit_balances AS account ON account.user_id = d.user_id
-        -- A range in the order of the primary key, for the same reason as above. Sorting is off, so that no other index
-        -- will do: (user_id, created_at) looks cheaper while its entries of one batch are still equal.
+            CASE d.outcome WHEN 'recorded' THEN d.version ELSE event.version END, event.next_reset_at,
+            event.hold_exceeded, event.late_capture,
+            CASE d.outcome WHEN 'recorded' THEN false ELSE event.voided END, booked_at
+        FROM unnest(
+            outcomes, user_ids, event_ids, balances, availables, helds, versions, occurred,
+            credits, costs, rates, multipliers, sources, prices, holds
+        ) WITH ORDINALITY AS d(
+            outcome, user_id, event_id, balance, available, held, version, occurred,
+            credits, cost, rate, multiplier, source, price, hold, ordinal
+        )
+        -- What few answers say is looked up for those alone.
         LEFT JOIN LATERAL (
-            (
-                SELECT stored.id, stored.created_at, stored.credits_charged, stored.api_cost,
-                    stored.credits_per_dollar, stored.multiplier, stored.cost_source, stored.price_id,
-                    stored.balance_after, stored.available_after, stored.version, stored.hold_id, false AS voided
-                FROM credit_usage_events AS stored
-                WHERE stored.user_id = d.user_id AND stored.id >= d.event_id AND stored.id <= d.event_id
-                ORDER BY stored.id
-                LIMIT 1
-            )
-            UNION ALL
-            SELECT stored.id, stored.created_at, stored.credits_charged, stored.api_cost,
-                stored.credits_per_dollar, stored.multiplier, stored.cost_source, stored.price_id,
-                stored.balance_after, stored.available_after, stored.version, stored.hold_id, true
-            FROM voided_credit_usage_events AS stored
-            WHERE account.has_operations AND stored.user_id = d.user_id AND stored.id = d.event_id
+            SELECT stored.*, account.next_reset_at,
+                coalesce(stored.credits_charged, d.credits) > hold.amount AS hold_exceeded,
+                hold.captured_at >= hold.expires_at OR hold.released_at IS NOT NULL AS late_capture
+            FROM user_credit_balances AS account
+            LEFT JOIN charged_event(d.user_id, CASE WHEN d.outcome = 'replayed' THEN d.event_id END) AS stored ON true
+            LEFT JOIN credit_holds AS hold
+                ON d.outcome IN ('recorded', 'replayed') AND hold.user_id = d.user_id AND hold.id = d.hold
+            WHERE (d.outcome <> 'recorded' OR d.hold IS NOT NULL) AND account.user_id = d.user_id
         ) AS event ON true
-        LEFT JOIN LATERAL (
-            SELECT * FROM credit_holds AS own
-            WHERE event.hold_id IS NOT NULL AND own.user_id = d.user_id AND own.id = event.hold_id
-        ) AS hold ON true
         ORDER BY d.ordinal;
 END
 $$;
@@ -442,27 +527,7 @@ CREATE OR REPLACE FUNCTION charge_batch(
     metadatas jsonb[],
     holds bigint[],
     settled boolean
-) RETURNS TABLE (
-    ordinal bigint,
-    outcome text,
-    event_id bigint,
-    created_at timestamptz,
-    credits_charged numeric,
-    api_cost numeric,
-    credits_per_dollar numeric,
-    multiplier numeric,
-    cost_source text,
-    price_id bigint,
-    balance numeric,
-    available numeric,
-    held numeric,
-    version bigint,
-    next_reset_at timestamptz,
-    hold_exceeded boolean,
-    late_capture boolean,
-    voided boolean,
-    instant timestamptz
-)
+) RETURNS SETOF charge_answer
 LANGUAGE sql
 SET search_path FROM CURRENT
 AS $$

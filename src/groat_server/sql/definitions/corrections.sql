@@ -56,6 +56,7 @@ BEGIN
     );
     PERFORM pay_debts(account_user_id);
     PERFORM set_next_boundary(account_user_id);
+    PERFORM change_usage(event, 0, 0, 0, answer.amount);
     PERFORM audit(
         acting, 'refund', account_user_id,
         asked || jsonb_build_object('amount', answer.amount, 'reason', refund_reason)
@@ -149,6 +150,7 @@ BEGIN
         set_config('groat.correcting_user', account_user_id::text, true);
     DELETE FROM credit_usage_events WHERE user_id = account_user_id AND id = voided_event_id;
     PERFORM set_config('groat.correcting', '', true), set_config('groat.correcting_user', '', true);
+    PERFORM take_usage(event);
 
     IF event.credits_charged > 0 THEN
         PERFORM give_back(
