@@ -1,60 +1,3 @@
--- The event with this id, voided or not.
-CREATE OR REPLACE FUNCTION charged_event(charged_user_id bigint, charged_event_id bigint)
-RETURNS TABLE (
-    created_at timestamptz,
-    credits_charged numeric,
-    api_cost numeric,
-    credits_per_dollar numeric,
-    multiplier numeric,
-    cost_source text,
-    price_id bigint,
-    balance_after numeric,
-    available_after numeric,
-    version bigint,
-    voided boolean
-)
-LANGUAGE sql STABLE ROWS 1
-SET search_path FROM CURRENT
-AS $$
-    SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar, event.multiplier,
-        event.cost_source, event.price_id, event.balance_after, event.available_after, event.version, false
-    FROM credit_usage_events AS event WHERE event.user_id = charged_user_id AND event.id = charged_event_id
-    UNION ALL
-    SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar, event.multiplier,
-        event.cost_source, event.price_id, event.balance_after, event.available_after, event.version, true
-    FROM voided_credit_usage_events AS event WHERE event.user_id = charged_user_id AND event.id = charged_event_id
-$$;
-
--- Whether the event under a key is of the use that is reported again. What was priced is not part of a use, and neither is
--- what may be said of it: mode, description, session, metadata.
-CREATE OR REPLACE FUNCTION is_same_use(
-    charged_user_id bigint, charged_event_id bigint, action text, model text, provider_given text,
-    input integer, output integer, cache_read integer, cache_write integer, reasoning integer,
-    quantity_given numeric, given_cost numeric, occurred_given timestamptz, hold bigint
-) RETURNS boolean
-LANGUAGE sql STABLE
-SET search_path FROM CURRENT
-AS $$
-    SELECT (
-        event.action_type, event.model_used, event.provider, event.input_tokens, event.output_tokens,
-        event.cache_read_tokens, event.cache_write_tokens, event.reasoning_tokens, event.quantity,
-        CASE WHEN event.cost_source IN ('caller', 'action') THEN event.api_cost END,
-        CASE WHEN event.occurred_at_given THEN event.created_at END, event.hold_id
-    ) IS NOT DISTINCT FROM (
-        action, model, provider_given, input, output, cache_read, cache_write, reasoning, quantity_given, given_cost,
-        occurred_given, hold
-    )
-    FROM (
-        SELECT action_type, model_used, provider, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
-            reasoning_tokens, quantity, cost_source, api_cost, occurred_at_given, created_at, hold_id
-        FROM credit_usage_events WHERE user_id = charged_user_id AND id = charged_event_id
-        UNION ALL
-        SELECT action_type, model_used, provider, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
-            reasoning_tokens, quantity, cost_source, api_cost, occurred_at_given, created_at, hold_id
-        FROM voided_credit_usage_events WHERE user_id = charged_user_id AND id = charged_event_id
-    ) AS event
-$$;
-
 -- The only way a charge is written: single, batch, capture, import and sample data all call it (charge_one is its short cut
 -- for one).
 --
@@ -217,7 +160,7 @@ BEGIN
     FROM (
         SELECT s.*,
             bool_or(
-                s.has_twins OR s.hold IS NOT NULL
+                s.has_twins OR s.hold IS NOT NULL OR s.outcome = 'voided'
                 OR s.enforced AND s.credits > 0 AND s.current_balance + s.overdraft_limit - s.held < s.spent
             ) OVER (PARTITION BY s.user_id) AS is_in_turn
         FROM (
@@ -250,15 +193,12 @@ BEGIN
                         WHEN account.has_operations AND (
                             SELECT users.anonymised_at IS NOT NULL FROM users WHERE users.id = r.user_id
                         ) THEN 'unknown_user'
-                        WHEN stored.id IS NOT NULL THEN CASE
-                            WHEN is_same_use(
-                                r.user_id, stored.id, actions[r.ordinal], models[r.ordinal], providers[r.ordinal],
-                                inputs[r.ordinal], outputs[r.ordinal], coalesce(cache_reads[r.ordinal], 0),
-                                coalesce(cache_writes[r.ordinal], 0), coalesce(reasonings[r.ordinal], 0),
-                                quantities[r.ordinal], given_costs[r.ordinal], r.occurred, r.hold
-                            ) THEN 'replayed'
-                            ELSE 'idempotency_conflict'
-                        END
+                        WHEN stored.is_same_use THEN 'replayed'
+                        WHEN stored.id IS NOT NULL THEN 'idempotency_conflict'
+                        WHEN account.has_operations AND EXISTS (
+                            SELECT FROM voided_credit_usage_events AS voided
+                            WHERE voided.user_id = r.user_id AND voided.idempotency_key = r.key
+                        ) THEN 'voided'
                         WHEN account.has_operations AND EXISTS (
                             SELECT FROM credit_operations AS other
                             WHERE other.user_id = r.user_id AND other.idempotency_key = r.key
@@ -277,20 +217,23 @@ BEGIN
                 -- Written as a range in the order of the unique index: on a table without statistics yet, a plain equality
                 -- may be planned on (user_id, created_at) instead, and each probe would read all of the user's events.
                 LEFT JOIN LATERAL (
-                    SELECT coalesce(
+                    SELECT event.id,
                         (
-                            SELECT event.id FROM credit_usage_events AS event
-                            WHERE event.user_id = r.user_id
-                                AND event.idempotency_key >= r.key AND event.idempotency_key <= r.key
-                            ORDER BY event.idempotency_key
-                            LIMIT 1
-                        ),
-                        CASE WHEN account.has_operations THEN (
-                            SELECT voided.id FROM voided_credit_usage_events AS voided
-                            WHERE voided.user_id = r.user_id AND voided.idempotency_key = r.key
-                        ) END
-                    ) AS id
-                    OFFSET 0  -- not pulled up, so that it is looked up once
+                            event.action_type, event.model_used, event.provider, event.input_tokens, event.output_tokens,
+                            event.cache_read_tokens, event.cache_write_tokens, event.reasoning_tokens, event.quantity,
+                            CASE WHEN event.cost_source IN ('caller', 'action') THEN event.api_cost END,
+                            CASE WHEN event.occurred_at_given THEN event.created_at END, event.hold_id
+                        ) IS NOT DISTINCT FROM (
+                            actions[r.ordinal], models[r.ordinal], providers[r.ordinal],
+                            inputs[r.ordinal], outputs[r.ordinal], coalesce(cache_reads[r.ordinal], 0),
+                            coalesce(cache_writes[r.ordinal], 0), coalesce(reasonings[r.ordinal], 0),
+                            quantities[r.ordinal], given_costs[r.ordinal], r.occurred, r.hold
+                        ) AS is_same_use
+                    FROM credit_usage_events AS event
+                    WHERE event.user_id = r.user_id
+                        AND event.idempotency_key >= r.key AND event.idempotency_key <= r.key
+                    ORDER BY event.idempotency_key
+                    LIMIT 1
                 ) AS stored ON true
             ) AS c
             WINDOW in_order AS (PARTITION BY c.user_id ORDER BY c.ordinal)
@@ -313,6 +256,28 @@ BEGIN
             twin := accepted_ordinals[array_position(accepted_keys, keys[request.ordinal])];
         END IF;
 
+        IF request.outcome = 'voided' THEN
+            SELECT voided.id,
+                CASE
+                    WHEN (
+                        voided.action_type, voided.model_used, voided.provider, voided.input_tokens,
+                        voided.output_tokens, voided.cache_read_tokens, voided.cache_write_tokens,
+                        voided.reasoning_tokens, voided.quantity,
+                        CASE WHEN voided.cost_source IN ('caller', 'action') THEN voided.api_cost END,
+                        CASE WHEN voided.occurred_at_given THEN voided.created_at END, voided.hold_id
+                    ) IS NOT DISTINCT FROM (
+                        actions[request.ordinal], models[request.ordinal], providers[request.ordinal],
+                        inputs[request.ordinal], outputs[request.ordinal], coalesce(cache_reads[request.ordinal], 0),
+                        coalesce(cache_writes[request.ordinal], 0), coalesce(reasonings[request.ordinal], 0),
+                        quantities[request.ordinal], given_costs[request.ordinal], occurred[request.ordinal],
+                        holds[request.ordinal]
+                    ) THEN 'replayed'
+                    ELSE 'idempotency_conflict'
+                END
+            INTO request.stored_id, request.outcome
+            FROM voided_credit_usage_events AS voided
+            WHERE voided.user_id = request.user_id AND voided.idempotency_key = keys[request.ordinal];
+        END IF;
         outcomes[request.ordinal] := CASE
             WHEN request.outcome IN ('unknown_user', 'untracked', 'busy', 'replayed', 'idempotency_conflict')
                 THEN request.outcome
@@ -484,7 +449,25 @@ BEGIN
                 coalesce(stored.credits_charged, d.credits) > hold.amount AS hold_exceeded,
                 hold.captured_at >= hold.expires_at OR hold.released_at IS NOT NULL AS late_capture
             FROM user_credit_balances AS account
-            LEFT JOIN charged_event(d.user_id, CASE WHEN d.outcome = 'replayed' THEN d.event_id END) AS stored ON true
+            LEFT JOIN LATERAL (
+                (
+                    SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar,
+                        event.multiplier, event.cost_source, event.price_id, event.balance_after,
+                        event.available_after, event.version, false AS voided
+                    FROM credit_usage_events AS event
+                    WHERE d.outcome = 'replayed'
+                        AND event.user_id = d.user_id AND event.id >= d.event_id AND event.id <= d.event_id
+                    ORDER BY event.id
+                    LIMIT 1
+                )
+                UNION ALL
+                SELECT event.created_at, event.credits_charged, event.api_cost, event.credits_per_dollar,
+                    event.multiplier, event.cost_source, event.price_id, event.balance_after,
+                    event.available_after, event.version, true
+                FROM voided_credit_usage_events AS event
+                WHERE d.outcome = 'replayed' AND account.has_operations
+                    AND event.user_id = d.user_id AND event.id = d.event_id
+            ) AS stored ON true
             LEFT JOIN credit_holds AS hold
                 ON d.outcome IN ('recorded', 'replayed') AND hold.user_id = d.user_id AND hold.id = d.hold
             WHERE (d.outcome <> 'recorded' OR d.hold IS NOT NULL) AND account.user_id = d.user_id
