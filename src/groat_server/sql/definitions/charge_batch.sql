@@ -74,6 +74,8 @@ DECLARE
     newest_open_day date;
     booked_at timestamptz;
     booked_day date;
+    booked_hour timestamptz;
+    writer smallint := pg_backend_pid() % 16;
     current_book_version bigint;
     alert_below numeric[];
     -- A balance whose last booking lies after this (made by hand, or under a clock that was set back) is answered `busy`:
@@ -99,7 +101,10 @@ DECLARE
     twin bigint;
     late boolean[];
 BEGIN
-    PERFORM begin_booking();
+    -- Asked here as well, because to call a function takes longer than to ask.
+    IF current_setting('transaction_isolation') <> 'read committed' OR current_setting('synchronous_commit') <> 'on' THEN
+        PERFORM begin_booking();
+    END IF;
 
     -- Every writer takes balance rows in user_id order: no deadlocks.
     IF skip_locked THEN
@@ -123,6 +128,7 @@ BEGIN
     END IF;
     booked_at := greatest(coalesce(at, clock_timestamp()), last_booking);
     booked_day := booked_at AT TIME ZONE 'UTC';
+    booked_hour := date_trunc('hour', booked_at, 'UTC');
 
     SELECT price_book.version, ledger_settings.alert_below INTO STRICT current_book_version, alert_below
     FROM price_book CROSS JOIN ledger_settings;
@@ -363,7 +369,31 @@ BEGIN
         IF oldest_open_day < booked_day OR newest_open_day > booked_day OR occurred IS NOT NULL THEN
             late := open_days(user_ids, occurred, credits, costs, outcomes, booked_at);
         END IF;
-        PERFORM add_usage(actions, models, occurred, credits, costs, outcomes, booked_at);
+        WITH used AS MATERIALIZED (
+            SELECT coalesce(date_trunc('hour', r.occurred, 'UTC'), booked_hour) AS hour, r.action, r.model,
+                count(*) AS events, sum(r.credits) AS credits, coalesce(sum(r.cost), 0) AS api_cost
+            FROM unnest(actions, models, occurred, credits, costs, outcomes)
+                AS r(action, model, occurred, credits, cost, outcome)
+            WHERE r.outcome = 'recorded'
+            GROUP BY 1, 2, 3
+        ), hourly AS (
+            -- Nothing reads from it, so it is carried out after the days.
+            INSERT INTO usage_hourly AS rolled (hour, action_type, model_used, slot, events, credits, api_cost)
+            SELECT hour, action, model, writer, events, trim_scale(credits), trim_scale(api_cost)
+            FROM used ORDER BY hour, action, model
+            ON CONFLICT (hour, action_type, model_used, slot) DO UPDATE
+            SET events = rolled.events + excluded.events,
+                credits = trim_scale(rolled.credits + excluded.credits),
+                api_cost = trim_scale(rolled.api_cost + excluded.api_cost)
+        )
+        INSERT INTO usage_daily AS rolled (day, action_type, model_used, slot, events, credits, api_cost)
+        SELECT (hour AT TIME ZONE 'UTC')::date, action, model, writer,
+            sum(events), trim_scale(sum(credits)), trim_scale(sum(api_cost))
+        FROM used GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        ON CONFLICT (day, action_type, model_used, slot) DO UPDATE
+        SET events = rolled.events + excluded.events,
+            credits = trim_scale(rolled.credits + excluded.credits),
+            api_cost = trim_scale(rolled.api_cost + excluded.api_cost);
         -- roll-ups:end
 
         -- One row a user: an UPDATE … FROM applies a single match to each row.
