@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
 
     from tests.auditor.books import Books, Row
 
 Figures: TypeAlias = tuple[Decimal, ...]
+Key = TypeVar("Key")
+UserDay: TypeAlias = "tuple[int, date]"
 
 
 def rollup_faults(books: Books) -> Iterator[str]:
@@ -23,8 +25,10 @@ def rollup_faults(books: Books) -> Iterator[str]:
     for entry in books.all("entries"):
         if entry["kind"] == "refund":
             refunded[entry["user_id"], entry["event_id"]] += entry["amount"]
-    hours, days, users = (defaultdict[object, Figures](lambda: (Decimal(0),) * 4) for _ in range(3))
-    last: dict[object, datetime] = {}
+    hours: defaultdict[object, Figures] = defaultdict(lambda: (Decimal(0),) * 4)
+    days: defaultdict[object, Figures] = defaultdict(lambda: (Decimal(0),) * 4)
+    users: defaultdict[UserDay, Figures] = defaultdict(lambda: (Decimal(0),) * 4)
+    last: dict[UserDay, datetime] = {}
     for event in books.all("events"):
         at = event["created_at"].astimezone(UTC)
         use = (event["action_type"], event["model_used"])
@@ -34,52 +38,50 @@ def rollup_faults(books: Books) -> Iterator[str]:
             event["api_cost"] or Decimal(0),
             refunded[event["user_id"], event["id"]],
         )
-        for sums, key in (
-            (hours, (at.replace(minute=0, second=0, microsecond=0), *use)),
-            (days, (at.date(), *use)),
-            (users, (event["user_id"], at.date())),
-        ):
-            sums[key] = _added(sums[key], figures)
-        last[event["user_id"], at.date()] = max(at, last.get((event["user_id"], at.date()), at))
+        hour, user_day = (at.replace(minute=0, second=0, microsecond=0), *use), (event["user_id"], at.date())
+        hours[hour] = _added(hours[hour], figures)
+        days[at.date(), *use] = _added(days[at.date(), *use], figures)
+        users[user_day] = _added(users[user_day], figures)
+        last[user_day] = max(at, last.get(user_day, at))
     yield from _differences("hour", _summed(books.usage_hourly, "hour"), hours)
     yield from _differences("day", _summed(books.usage_daily, "day"), days)
     yield from _user_faults(books, users, last)
 
 
-def _user_faults(books: Books, users: Mapping[object, Figures], last: Mapping[object, datetime]) -> Iterator[str]:
-    rolled: dict[object, Figures] = {}
-    last_rolled: dict[object, datetime] = {}
+def _user_faults(books: Books, users: Mapping[UserDay, Figures], last: Mapping[UserDay, datetime]) -> Iterator[str]:
+    rolled: dict[UserDay, Figures] = {}
+    last_rolled: dict[UserDay, datetime] = {}
     for row in books.all("days"):
         rolled[row["user_id"], row["day"]] = (row["events"], row["credits"], row["api_cost"])
         last_rolled[row["user_id"], row["day"]] = row["last_at"]
         if row["actions"] is not None:
             yield from _action_faults(books, row)
+    newest: dict[int, date] = {}
+    for user_id, day in users:
+        newest[user_id] = max(day, newest.get(user_id, day))
     for user_id, balance in books.balances.items():
-        newest = max((day for user, day in users if user == user_id), default=None)  # type: ignore[misc, union-attr]
-        if balance["open_day"] != newest:
-            yield f"user {user_id} has {balance['open_day']} open, and events until {newest}"
-        if balance["open_day"] is None:
-            continue
-        if (user_id, balance["open_day"]) in rolled:
+        key = (user_id, balance["open_day"])
+        if balance["open_day"] != newest.get(user_id):
+            yield f"user {user_id} has {balance['open_day']} open, and events until {newest.get(user_id)}"
+        if key in rolled:
             yield f"user {user_id} has {balance['open_day']} open and closed"
-        rolled[user_id, balance["open_day"]] = (
-            balance["open_events"],
-            balance["open_credits"],
-            balance["open_api_cost"],
-        )
-        last_rolled[user_id, balance["open_day"]] = balance["last_event_at"]
-        yield from _bound_faults(user_id, balance, books.of_users[user_id].get("days", []))
+        if balance["open_day"] is not None:
+            rolled[key] = (balance["open_events"], balance["open_credits"], balance["open_api_cost"])
+            last_rolled[key] = balance["last_event_at"]
+            yield from _bound_faults(user_id, balance, books.of_users[user_id].get("days", []))
     yield from _differences("day of a user", rolled, {key: figures[:3] for key, figures in users.items()})
     for key in last.keys() & last_rolled.keys():
         if last[key] != last_rolled[key]:
             yield f"the last event of {key} is {last[key]}, and {last_rolled[key]} in the roll-up"
-    unique: defaultdict[date, int] = defaultdict(int)
-    for _, day in users:  # type: ignore[misc]
-        unique[day] += 1
-    counted: defaultdict[date, int] = defaultdict(int)
+    yield from _count_faults(books, users)
+
+
+def _count_faults(books: Books, users: Iterable[UserDay]) -> Iterator[str]:
+    unique = Counter(day for _, day in users)
+    counted: Counter[date] = Counter()
     for row in books.usage_daily_users:
         counted[row["day"]] += row["users"]
-    if {day: count for day, count in counted.items() if count} != unique:
+    if +counted != unique or any(count < 0 for count in counted.values()):
         yield f"the days have {dict(counted)} users, and their events {dict(unique)}"
 
 
@@ -105,7 +107,7 @@ def _action_faults(books: Books, row: Row) -> Iterator[str]:
             figures = (Decimal(1), event["credits_charged"], event["api_cost"] or Decimal(0))
             sums[event["action_type"]] = _added(sums[event["action_type"]], figures)
     actions = json.loads(row["actions"], parse_float=Decimal, parse_int=Decimal)
-    rolled = {action: tuple(found) for action, found in actions.items()}
+    rolled = {action: tuple(found) for action, found in actions["day"].items()}
     yield from _differences(f"action of user {row['user_id']} on {row['day']}", rolled, sums)
 
 
@@ -122,9 +124,7 @@ def _added(left: Figures, right: Figures) -> Figures:
     return tuple(one + other for one, other in zip(left, right, strict=True))
 
 
-def _differences(
-    name: str, rolled: Mapping[Hashable, Figures] | Mapping[object, Figures], events: Mapping[object, Figures]
-) -> Iterator[str]:
+def _differences(name: str, rolled: Mapping[Key, Figures], events: Mapping[Key, Figures]) -> Iterator[str]:
     for key in rolled.keys() | events.keys():
         if rolled.get(key) != events.get(key):
             yield f"{name} {key} has {rolled.get(key)} in the roll-up, and {events.get(key)} in the events"

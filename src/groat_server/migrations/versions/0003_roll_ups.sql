@@ -48,9 +48,11 @@ CREATE TABLE user_daily (
     CONSTRAINT user_daily_events CHECK (events > 0)
 );
 CREATE INDEX user_daily_day_idx ON user_daily (day, last_at);
+-- Days of so many events that their parts are worth adding up.
+CREATE INDEX user_daily_unfilled_idx ON user_daily (day) WHERE actions IS NULL AND events >= 200;
 COMMENT ON TABLE user_daily IS 'Each user''s usage by day, but for the newest day, which stands in user_credit_balances until a newer one comes.';
 COMMENT ON COLUMN user_daily.last_at IS 'The latest created_at of the day.';
-COMMENT ON COLUMN user_daily.actions IS 'By action type: [events, credits, api_cost]. Null: nobody has added them up yet.';
+COMMENT ON COLUMN user_daily.actions IS 'The day and its hours, each by action type: [events, credits, api_cost]. Null: nobody has added them up.';
 
 ALTER TABLE user_credit_balances ADD COLUMN closed_month date;
 ALTER TABLE user_credit_balances ADD COLUMN closed_month_credits numeric NOT NULL DEFAULT 0;

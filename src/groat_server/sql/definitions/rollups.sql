@@ -106,7 +106,7 @@ END
 $$;
 
 -- Takes an event out: the caller voids it, and has moved it away already. A day that has no event any more goes; where
--- that was the open one, the day before it is opened again.
+-- that was the open one, the last closed day of the user is opened again.
 CREATE OR REPLACE FUNCTION take_usage(event credit_usage_events) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -129,7 +129,17 @@ BEGIN
         RETURNING * INTO newest;
         UPDATE user_credit_balances AS account
         SET open_day = newest.day, open_events = coalesce(newest.events, 0),
-            open_credits = coalesce(newest.credits, 0), open_api_cost = coalesce(newest.api_cost, 0)
+            open_credits = coalesce(newest.credits, 0), open_api_cost = coalesce(newest.api_cost, 0),
+            closed_month = date_trunc('month', newest.day),
+            closed_month_credits = closed.this_month, closed_previous_credits = closed.month_before
+        FROM (
+            SELECT coalesce(trim_scale(sum(credits) FILTER (WHERE day >= date_trunc('month', newest.day))), 0)
+                    AS this_month,
+                coalesce(trim_scale(sum(credits) FILTER (WHERE day < date_trunc('month', newest.day))), 0)
+                    AS month_before
+            FROM user_daily
+            WHERE user_id = event.user_id AND day >= date_trunc('month', newest.day) - interval '1 month'
+        ) AS closed
         WHERE account.user_id = event.user_id;
     ELSIF NOT FOUND THEN
         DELETE FROM user_daily WHERE user_id = event.user_id AND day = event_day AND events = 1;
