@@ -34,7 +34,7 @@ WRITE_CONNECTIONS_MAX = 8
 READ_CONNECTIONS_MAX = 4
 LOCK_TIMEOUT = "2s"
 READ_TIMEOUT = "30s"
-_POOL_WAIT_SECONDS = 5.0
+POOL_WAIT_SECONDS = 5.0
 _OLDEST_SERVER, _NEWEST_SERVER = 15, 18
 
 Connection = psycopg.AsyncConnection[Any]
@@ -72,7 +72,7 @@ class Database:
             configure=_configure,
             min_size=0,
             max_size=size,
-            timeout=_POOL_WAIT_SECONDS,
+            timeout=POOL_WAIT_SECONDS,
             open=False,
         )
 
@@ -126,12 +126,25 @@ class Database:
                 await connection.rollback()
 
 
-_write_json = msgspec.json.Encoder(decimal_format="number").encode
+write_json = msgspec.json.Encoder(decimal_format="number").encode
+
+
+async def connect(address: Address, *settings: str) -> Connection:
+    """Open a connection outside the pools, in autocommit, with these server settings. Raises OperationalError."""
+    connection = await psycopg.AsyncConnection.connect(
+        address.url,
+        autocommit=True,
+        application_name="groat",
+        options=address.options(*settings),
+        connect_timeout=int(POOL_WAIT_SECONDS),
+    )
+    await _configure(connection)
+    return connection
 
 
 async def _configure(connection: Connection) -> None:
     set_json_loads(partial(json.loads, parse_float=Decimal), connection)
-    set_json_dumps(_write_json, connection)
+    set_json_dumps(write_json, connection)
     connection.adapters.register_loader("numeric", _AmountLoader)
     connection.adapters.register_dumper(Amount, DecimalDumper)
 

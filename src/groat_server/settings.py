@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PORT = 8000
+_COUNT_MAX = 10**12
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -36,13 +37,23 @@ class JwtSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """How many charges may wait to be written, how many bytes they may take (about), how many are written at once."""
+
+    charges_max: int = 20_000
+    bytes_max: int = 64 * 2**20
+    batch_max: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One process's settings.
 
     `database_url` (DATABASE_URL) absent means the embedded PostgreSQL under `data_dir` (GROAT_DATA_DIR). `schema`
     (GROAT_SCHEMA) is where the tables lie. `host` and `port` (GROAT_HOST, GROAT_PORT) are where the service listens.
     `provider_durability` (GROAT_DURABILITY=provider) trusts a hosted server to keep what it acknowledges without fsync.
-    `jwt` (GROAT_JWT_…) lets users in with tokens of the host application.
+    `jwt` (GROAT_JWT_…) lets users in with tokens of the host application. `queue` (GROAT_QUEUE_CHARGES,
+    GROAT_QUEUE_BYTES, GROAT_BATCH_CHARGES) bounds what waits to be written.
     """
 
     data_dir: Path
@@ -52,6 +63,7 @@ class Settings:
     port: int = DEFAULT_PORT
     provider_durability: bool = False
     jwt: JwtSettings | None = None
+    queue: QueueSettings = QueueSettings()
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -64,6 +76,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         port=_port(environment.get("GROAT_PORT") or str(DEFAULT_PORT)),
         provider_durability=_durability(environment.get("GROAT_DURABILITY") or "checked"),
         jwt=_jwt(environment),
+        queue=_queue(environment),
     )
 
 
@@ -83,6 +96,22 @@ def _durability(text: str) -> bool:
     if text not in {"checked", "provider"}:
         raise CannotStart(f"GROAT_DURABILITY is {text!r}; it takes 'checked' (default) or 'provider'.")
     return text == "provider"
+
+
+def _queue(environment: Mapping[str, str]) -> QueueSettings:
+    default = QueueSettings()
+    return QueueSettings(
+        charges_max=_count(environment, "GROAT_QUEUE_CHARGES", default.charges_max),
+        bytes_max=_count(environment, "GROAT_QUEUE_BYTES", default.bytes_max),
+        batch_max=_count(environment, "GROAT_BATCH_CHARGES", default.batch_max),
+    )
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _COUNT_MAX:
+        raise CannotStart(f"{name} is {text!r}; it takes a whole number, 1 to {_COUNT_MAX}.")
+    return int(text)
 
 
 def _jwt(environment: Mapping[str, str]) -> JwtSettings | None:

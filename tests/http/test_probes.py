@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from groat_server.core.usage import Usage
 from groat_server.http.application import create_app
 from groat_server.http.service import Service
 from tests.http.test_hostile_inputs import DOCUMENT
@@ -60,6 +61,24 @@ async def test_the_service_is_not_ready_before_its_sample_data_are_there(ledger_
 
 
 @pytest.mark.anyio
+async def test_the_service_is_not_ready_while_its_batcher_is_dead(ledger_address: Address) -> None:
+    """Taken out: the condition in `Service.conditions`."""
+    service = Service(ledger_address, provider_durability=True)
+    app = create_app(service)
+    async with client_of(app) as client:
+        ledger: Ledger = app.state.ledger
+        usage = Usage(user_id=None, idempotency_key="key", action_type="unit")
+        await ledger.batcher.charge([usage])
+        (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "groat: the batcher")
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0)  # lets the service see it
+        assert ("batcher", False) in service.conditions()
+        await ledger.batcher.charge([usage])  # is answered once it runs again
+        assert (await client.get("/readyz")).status_code == 200
+
+
+@pytest.mark.anyio
 async def test_sample_data_that_cannot_be_made_are_said_to_be_so(
     ledger_address: Address, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,6 +99,11 @@ def test_metrics_count_charges_and_name_nobody(api: Api) -> None:
     assert 'groat_charges_total{outcome="recorded"}' in text
     assert 'groat_charges_total{outcome="unknown_user"}' in text
     assert "groat_http_request_seconds" in text
+    assert "groat_batcher_queue_charges 0.0" in text
+    for figure in ("batch_charges_count", "commit_seconds_count"):
+        (value,) = (line.split()[1] for line in text.splitlines() if line.startswith(f"groat_batcher_{figure} "))
+        assert float(value) >= 2
+    assert "groat_batcher_refused_charges_total 0.0" in text
     for told in (email, "@", "Metric", "metric-model", "metric-words", "lamp", "unit{"):
         assert told not in text
     labels = {

@@ -31,14 +31,14 @@ async def test_a_verb_that_waited_in_vain_spares_others_the_wait(ledger: Ledger,
         connection.execute("SELECT FROM user_credit_balances WHERE user_id = %s FOR UPDATE", (user_id,))
         with pytest.raises(Busy) as refusal:
             await place_hold(ledger, hold(user_id, "waits"))
-        assert ledger.is_locked({user_id})
+        assert ledger.turns.is_locked(user_id)
     assert (refusal.value.problem_code, refusal.value.headers["Retry-After"]) == ("busy", "1")
 
 
 async def test_a_balance_that_is_known_to_be_locked_is_not_waited_for(ledger: Ledger) -> None:
     """Taken out: the question to `is_locked` in operations/booking.py; the hold was placed."""
     user_id, other = await new_user(ledger), await new_user(ledger)
-    ledger.note_locked({user_id})
+    ledger.turns.note_locked(user_id)
     with pytest.raises(Busy) as refusal:
         await place_hold(ledger, hold(user_id, "key"))
     assert (refusal.value.problem_code, refusal.value.headers["Retry-After"]) == ("busy", "1")

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-WAITING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'groat' AND wait_event_type = 'Lock'"
+WAITING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'groat' AND wait_event_type = 'Lock'
+"""
 
 
 async def test_a_server_that_could_lose_what_it_acknowledged_is_refused(ledger_address: Address) -> None:
@@ -37,7 +40,7 @@ async def test_a_charge_whose_connection_is_lost_has_an_unknown_outcome(
 ) -> None:
     user_id = await new_user(ledger)
     with connect(ledger_address) as other, other.transaction():
-        other.execute("SELECT FROM user_credit_balances FOR UPDATE")
+        other.execute("LOCK TABLE credit_usage_events IN SHARE MODE")
         task = asyncio.create_task(charge(ledger, [use(user_id, "key")]))
         assert await asyncio.to_thread(wait_for, lambda: ask(ledger_address, WAITING) != [], seconds=5)
         ask(ledger_address, f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting")  # noqa: S608

@@ -43,7 +43,7 @@ EXACT = Context(prec=120, Emax=MAX_EMAX, Emin=MIN_EMIN, capitals=1, clamp=0, tra
 
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_UP, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation])
 _SMALLEST = Decimal(1).scaleb(-DECIMALS)
-_ONE = Decimal(1)
+_WHOLE = Decimal(0)  # added, it brings a positive exponent down to its own, 0, and takes the sign from a zero
 
 
 def credits_for(api_cost: Decimal, credits_per_dollar: Decimal, multiplier: Decimal) -> Decimal:
@@ -66,11 +66,7 @@ def trimmed(amount: Decimal) -> Amount:
     """
     if not amount.is_finite():
         raise ValueError(f"{amount} is not an amount")
-    if not amount:
-        return ZERO
-    shortest = EXACT.normalize(amount)
-    whole = EXACT.to_integral_value(shortest)
-    return Amount(EXACT.quantize(whole, _ONE) if whole == shortest else shortest)
+    return Amount(EXACT.add(EXACT.normalize(amount), _WHOLE))
 
 
 def plain(amount: Decimal) -> str:

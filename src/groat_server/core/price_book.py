@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from decimal import Decimal
 
+    from groat_server.core.pricing import Charge
     from groat_server.core.rates import ActionPrice, Rates
 
 Kind: TypeAlias = Literal["model", "action"]
@@ -132,6 +133,8 @@ def find(series: Series, at: datetime) -> Found:
 class PriceBook:
     """All that a price depends on, at one version of it: immutable but for what it remembers of its own answers.
 
+    `charges` is what `pricing` remembers of its own.
+
     `identify` maps a model as requested and the provider, if one was named, to the catalogue's (provider, model); it
     does not raise. `fallback_rates` is set where `unknown_model` is "fallback".
     """
@@ -143,6 +146,7 @@ class PriceBook:
     fallback_rates: Rates | None = None
     versions: tuple[PriceVersion, ...] = ()
     identify: Callable[[str, str | None], tuple[str, str] | None] = field(default=lambda *_: None, repr=False)
+    charges: dict[tuple[object, ...], Charge] = field(init=False, repr=False, default_factory=dict)
     _series: dict[tuple[Source, str, str | None], Series] = field(init=False, repr=False)
     _actions: dict[str, Series] = field(init=False, repr=False)
     _providers: dict[str, set[str | None]] = field(init=False, repr=False)

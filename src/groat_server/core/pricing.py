@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from groat_server.core.credits import (
@@ -55,6 +56,22 @@ UnpriceableCode: TypeAlias = Literal[
 
 _ONE = Decimal(1)
 
+_REMEMBERED_MAX = 4096
+"""Charges that a book remembers: uses of the same size are common, and there must be an end to them."""
+
+_PRICED_BY = attrgetter(
+    "action_type",
+    "model",
+    "provider",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "quantity",
+    "api_cost",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -93,11 +110,28 @@ def price(usage: Usage, book: PriceBook, at: datetime, *, dearest: bool = False)
 
     With `dearest`, return what a use of at most these tokens can cost, whatever of them is cached or reasoning.
     """
+    asked = (*_PRICED_BY(usage), dearest)
+    known = book.charges.get(asked)
+    if (
+        known is not None
+        and (known.valid_from is None or known.valid_from <= at)
+        and (known.valid_until is None or at < known.valid_until)
+    ):
+        return known
+    priced = _price(usage, book, at, dearest=dearest)
+    if isinstance(priced, Charge):
+        if len(book.charges) >= _REMEMBERED_MAX:
+            book.charges.clear()
+        book.charges[asked] = priced
+    return priced
+
+
+def _price(usage: Usage, book: PriceBook, at: datetime, *, dearest: bool) -> Charge | Unpriceable:
     found = book.find_action(usage.action_type, at)
     if found.version is not None and isinstance(flat := found.version.rates, ActionPrice) and not flat.is_empty:
         return _flat(usage, flat, book, found)
     if usage.api_cost is not None:
-        return _costed(usage.api_cost, "caller", book, found)
+        return _costed(trimmed(usage.api_cost), "caller", book, found)
     if usage.model is not None:
         found = _within(found, book.find_model(usage.model, usage.provider, at))
         if found.version is not None and isinstance(rates := found.version.rates, Rates):
@@ -140,13 +174,14 @@ def _metered(usage: Usage, rates: Rates, source: CostSource, book: PriceBook, fo
 
 
 def _costed(api_cost: Decimal, source: CostSource, book: PriceBook, found: Found) -> Charge | Unpriceable:
+    """Return the credits owed for this cost, trimmed."""
     if api_cost > MAX_API_COST:
         return Unpriceable("cost_out_of_bounds", f"an API cost of {plain(api_cost)} USD is more than an event can hold")
     multiplier = book.multiplier if found.multiplier is None else found.multiplier
     owed = credits_for(api_cost, book.credits_per_dollar, multiplier)
     if owed > MAX_CREDITS:
         return Unpriceable("cost_out_of_bounds", f"{plain(owed)} credits are more than an event can hold")
-    return _charge(owed, trimmed(api_cost), source, book, found)
+    return _charge(owed, api_cost, source, book, found)
 
 
 def _unknown(usage: Usage, book: PriceBook, found: Found, *, dearest: bool) -> Charge | Unpriceable:

@@ -62,9 +62,14 @@ class Rates:
 
     def api_cost(self, usage: Usage) -> Decimal:
         """Return the exact USD of one call, trimmed; the parts must not exceed their wholes."""
-        total = Decimal(0)
-        for _, tokens, rate, _ in self._parts(usage):
-            total = EXACT.fma(rate if isinstance(rate, Decimal) else _tier(rate, usage.input_tokens)[1], tokens, total)
+        has_parts = usage.cache_read_tokens or usage.cache_write_tokens or usage.reasoning_tokens
+        if not has_parts and isinstance(self.input, Decimal) and isinstance(self.output, Decimal):  # most calls
+            total = EXACT.fma(self.output, usage.output_tokens, EXACT.multiply(self.input, usage.input_tokens))
+        else:
+            total = Decimal(0)
+            for _, tokens, rate, _ in self._parts(usage):
+                each = rate if isinstance(rate, Decimal) else _tier(rate, usage.input_tokens)[1]
+                total = EXACT.fma(each, tokens, total)
         cost = EXACT.scaleb(total, _MILLIONTHS)
         return trimmed(cost if self.request is None else EXACT.add(cost, self.request))
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that alone would take as long as all else that is done to one
 class Usage:
-    """One use of AI by one user, as it was reported.
+    """One use of AI by one user, as it was reported. Nobody changes it but who finds out whose it is.
 
     `user_id` None means that nobody is known by the name that was given. `input_tokens` includes cached tokens:
     `cache_read_tokens` and `cache_write_tokens` are parts of it, as `reasoning_tokens` is a part of `output_tokens`.

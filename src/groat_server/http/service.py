@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from groat_server.database import Address
     from groat_server.http.jwt import JwtVerifier
+    from groat_server.operations.batching import Batcher
     from groat_server.operations.ledger import Ledger
-    from groat_server.settings import JwtSettings
+    from groat_server.settings import JwtSettings, QueueSettings
 
 _PATIENCE_SECONDS = 0.5
 
@@ -40,6 +42,7 @@ class Service:
         address: Address,
         *,
         provider_durability: bool = False,
+        queue: QueueSettings | None = None,
         jwt: JwtSettings | None = None,
         prepare: Callable[[Ledger], Awaitable[object]] | None = None,
         accompany: Callable[[Ledger], Awaitable[None]] | None = None,
@@ -49,22 +52,34 @@ class Service:
         self.gauges = Gauges(self.registry)
         self.jwt = None if jwt is None else _verifier(jwt)
         self._provider_durability = provider_durability
+        self._queue = queue
         self._prepare = prepare
         self._accompany = accompany
         self._is_prepared = prepare is None
         self._sweeper: Sweeper | None = None
+        self._batcher: Batcher | None = None
 
     def conditions(self) -> list[tuple[str, bool]]:
         """Return what else readiness depends on, each with whether it holds."""
-        return [("sample data", self._is_prepared), ("sweep", self._sweeper is not None and self._sweeper.is_alive)]
+        return [
+            ("sample data", self._is_prepared),
+            ("sweep", self._sweeper is not None and self._sweeper.is_alive),
+            ("batcher", self._batcher is not None and self._batcher.is_alive),
+        ]
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Open the ledger, keep the jobs running, end them, close the ledger."""
-        async with open_ledger(self.address, provider_durability=self._provider_durability) as ledger:
+        """Open the ledger, keep the jobs running, end them, write what was taken, close the ledger."""
+        async with open_ledger(
+            self.address, provider_durability=self._provider_durability, queue=self._queue
+        ) as ledger:
             app.state.ledger = ledger
+            self._batcher = ledger.batcher
+            self.gauges.watch(ledger.batcher)
             async with ledger.database.write() as connection:
                 await ledger.book(connection)  # so that the first charge need not wait for it
+            gc.collect()
+            gc.freeze()  # the price book and all code are here to stay: looking them through again and again costs p99
             self._sweeper = Sweeper(ledger)
             checker = Checker(ledger, self.gauges.checked)
             tasks = (self._prepared(ledger), self._sweeper.run(), checker.run())

@@ -20,7 +20,7 @@ from groat_server.core.rows import HoldOperationRow, HoldRow
 from groat_server.core.usage import Usage
 from groat_server.errors import NotFound
 from groat_server.operations.booking import booking
-from groat_server.operations.usage import Receipt, charge, register_action_types
+from groat_server.operations.usage import Receipt, register_action_types
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from groat_server.core.holds import HoldName
     from groat_server.core.price_book import PriceVersion
     from groat_server.database import Connection
+    from groat_server.operations.batching import Bearer
     from groat_server.operations.ledger import Ledger
 
 _PLACE = Statement("holds/place", HoldOperationRow)
@@ -127,11 +128,14 @@ async def place_hold(ledger: Ledger, asked: NewHold) -> Placement | Unpriceable:
     return Placement(OperationOutcome(row.outcome), asked, row, charge_, version)
 
 
-async def capture_hold(ledger: Ledger, usage: Usage) -> Capture:
-    """Charge a use to the hold that it names: in full, whatever was set aside, and whatever became of the hold."""
+async def capture_hold(ledger: Ledger, usage: Usage, *, bearer: Bearer | None = None) -> Capture:
+    """Charge a use to the hold that it names: in full, whatever was set aside, and whatever became of the hold.
+
+    `bearer` is verified with the charge; it raises what `Batcher.charge` raises.
+    """
     async with ledger.database.write() as connection:
         hold = await _SHOW.maybe(connection, user_id=usage.user_id, hold_id=usage.hold_id)
-    (receipt,) = await charge(ledger, [usage])
+    (receipt,) = await ledger.batcher.charge([usage], bearer=bearer)
     return Capture(receipt, hold)
 
 

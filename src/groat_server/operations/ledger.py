@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 import psycopg
 
@@ -16,16 +14,18 @@ from groat_server.database import Address, Connection, Database, check_server
 from groat_server.errors import CannotStart
 from groat_server.migrations import is_current
 from groat_server.operations import prices
+from groat_server.operations.batching import Batcher
+from groat_server.operations.booking import Turns
+from groat_server.settings import QueueSettings
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from groat_server.core.price_book import PriceBook, PriceVersion
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10
-_LOCKED_SECONDS = 1.0
 _FILES_AT_A_TIME = 2  # of the connections for reading
 _BOOK_VERSION = Statement("prices/book_version", prices.BookVersion)
 
@@ -37,34 +37,23 @@ class Ledger:
     database: Database
     server_version: str = ""
     provider_durability: bool = False
+    queue: QueueSettings = field(default_factory=QueueSettings)
     action_types: set[str] = field(default_factory=set)
     file_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FILES_AT_A_TIME))
-    _turns: WeakValueDictionary[int | None, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    _locked: dict[int | None, float] = field(default_factory=dict)
+    turns: Turns = field(default_factory=Turns)
+    batcher: Batcher = field(init=False)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _book: PriceBook | None = None
     _versions: dict[int, PriceVersion] = field(default_factory=dict)
 
-    def turn(self, user_ids: set[int | None]) -> AbstractAsyncContextManager[object]:
-        """Return the turn of these charges in this process: those of one user alone come one after another.
+    def __post_init__(self) -> None:
+        """Be ready to charge."""
+        self.batcher = Batcher(self, self.queue)
 
-        They would wait for one another in the database all the same, each holding a connection that others need.
-        """
-        if len(user_ids) != 1 or None in user_ids:
-            return nullcontext()
-        (user_id,) = user_ids
-        return self._turns.setdefault(user_id, asyncio.Lock())
-
-    def note_locked(self, user_ids: set[int | None]) -> None:
-        """Remember for a moment that somebody keeps these balances locked: nobody need wait for them meanwhile."""
-        until = time.monotonic() + _LOCKED_SECONDS
-        self._locked = {user: end for user, end in self._locked.items() if end > time.monotonic()}
-        self._locked.update(dict.fromkeys(user_ids, until))
-
-    def is_locked(self, user_ids: set[int | None]) -> bool:
-        """Whether one of these balances was found locked a moment ago."""
-        now = time.monotonic()
-        return any(self._locked.get(user_id, now) > now for user_id in user_ids)
+    @property
+    def versions(self) -> Mapping[int, PriceVersion]:
+        """The price versions as last read, by id."""
+        return self._versions
 
     # These take the connection of their caller: one who held a connection and waited for another would, among enough of
     # the same kind, wait for ever.
@@ -99,8 +88,10 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(address: Address, *, provider_durability: bool = False) -> AsyncIterator[Ledger]:
-    """Open the ledger at `address`.
+async def open_ledger(
+    address: Address, *, provider_durability: bool = False, queue: QueueSettings | None = None
+) -> AsyncIterator[Ledger]:
+    """Open the ledger at `address`; charges that were taken are written before it closes.
 
     Raises CannotStart where the server or its schema are not what this version needs.
     """
@@ -110,7 +101,11 @@ async def open_ledger(address: Address, *, provider_durability: bool = False) ->
     if provider_durability:
         _log.warning("durability is left to the provider: GROAT_DURABILITY=provider")
     async with Database(address) as database:
-        yield Ledger(database, version, provider_durability)
+        ledger = Ledger(database, version, provider_durability, queue or QueueSettings())
+        try:
+            yield ledger
+        finally:
+            await ledger.batcher.close()
 
 
 async def _connected(address: Address) -> Connection:

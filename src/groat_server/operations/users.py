@@ -57,13 +57,16 @@ async def find_users(ledger: Ledger, names: Sequence[UserName]) -> list[int | No
 async def find_users_to_charge(ledger: Ledger, names: Sequence[UserName]) -> list[int | None]:
     """Find users as `find_users` does; with the setting `create_users`, unknown e-mail addresses become users."""
     async with ledger.database.write() as connection:
+        return await resolve_to_charge(connection, names)
+
+
+async def resolve_to_charge(connection: Connection, names: Sequence[UserName]) -> list[int | None]:
+    """Do what `find_users_to_charge` does, on this connection."""
+    found = await _resolve(connection, names)
+    unknown = sorted({name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)})
+    if unknown and (await show_settings(connection)).create_users:
+        await ensure_users(connection, unknown)
         found = await _resolve(connection, names)
-        unknown = sorted(
-            {name for name, id_ in zip(names, found, strict=True) if id_ is None and isinstance(name, str)}
-        )
-        if unknown and (await show_settings(connection)).create_users:
-            await ensure_users(connection, unknown)
-            found = await _resolve(connection, names)
     return found
 
 

@@ -91,3 +91,14 @@ class Statement(Generic[Row]):
 def _composed(name: str) -> sql.SQL:
     text = _COMMENT.sub("", source(name)).replace("%", "%%")
     return sql.SQL(_PARAMETER.sub(r"%(\1)s", text))
+
+
+@cache
+def numbered(name: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return the statement `name` with `$1`, `$2`, … in place of its parameters, and their names in that order."""
+    names: dict[str, int] = {}
+
+    def number(parameter: re.Match[str]) -> str:
+        return f"${names.setdefault(parameter[1], len(names) + 1)}"
+
+    return _PARAMETER.sub(number, _COMMENT.sub("", source(name))).encode(), tuple(names)

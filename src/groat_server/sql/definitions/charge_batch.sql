@@ -152,7 +152,7 @@ BEGIN
         array_agg(d.outcome),
         array_agg(CASE
             WHEN d.outcome = 'recorded' AND NOT d.is_in_turn THEN nextval('credit_usage_events_id_seq')
-            ELSE d.stored_id
+            WHEN d.outcome = 'replayed' THEN d.stored_id
         END),
         array_agg(trim_scale(d.current_balance - d.spent)),
         array_agg(trim_scale(d.current_balance - d.spent + d.overdraft_limit - d.held)),
@@ -165,10 +165,10 @@ BEGIN
     INTO outcomes, event_ids, balances, availables, helds, versions, in_turn
     FROM (
         SELECT s.*,
-            bool_or(
+            coalesce(bool_or(
                 s.has_twins OR s.hold IS NOT NULL OR s.outcome = 'voided'
                 OR s.enforced AND s.credits > 0 AND s.current_balance + s.overdraft_limit - s.held < s.spent
-            ) OVER (PARTITION BY s.user_id) AS is_in_turn
+            ) OVER (PARTITION BY s.user_id), false) AS is_in_turn
         FROM (
             SELECT c.*,
                 coalesce(sum(c.credits) FILTER (WHERE c.outcome = 'recorded') OVER in_order, 0) AS spent,
@@ -422,17 +422,11 @@ BEGIN
 
         IF alert_below <> '{}' AND NOT settled THEN
             INSERT INTO credit_alerts (user_id, threshold, balance_before, balance_after, version, recorded_at)
-            SELECT account.user_id, threshold, trim_scale(account.current_balance + spent.credits),
-                account.current_balance, account.version, booked_at
-            FROM (
-                SELECT r.user_id, sum(r.credits) AS credits
-                FROM unnest(user_ids, credits, outcomes) AS r(user_id, credits, outcome)
-                WHERE r.outcome = 'recorded'
-                GROUP BY r.user_id
-            ) AS spent
-            JOIN user_credit_balances AS account ON account.user_id = spent.user_id
+            SELECT r.user_id, threshold, trim_scale(r.balance + r.credits), r.balance, r.version, booked_at
+            FROM unnest(user_ids, credits, balances, versions, outcomes)
+                AS r(user_id, credits, balance, version, outcome)
             CROSS JOIN unnest(alert_below) AS threshold
-            WHERE account.current_balance <= threshold AND account.current_balance + spent.credits > threshold;
+            WHERE r.outcome = 'recorded' AND r.balance <= threshold AND r.balance + r.credits > threshold;
         END IF;
 
         IF holds IS NOT NULL THEN
