@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from groat_server.http.service import Service
     from groat_server.settings import Settings
 
-_SHUTDOWN_SECONDS = 25
 _BACKLOG = 1024
+_WORKERS_MAX = 64
 
 
 def up(
@@ -43,16 +43,31 @@ def up(
         service = _service(
             address, settings, prepare=load_sample if demo else None, accompany=trickle if live else None
         )
-        _run(service, listener, settings)
+        _announce(settings)
+        _run(service, listener)
 
 
-def serve() -> None:
-    """Run one more service on the same ledger, on its own GROAT_PORT, until interrupted."""
+def serve(
+    *,
+    workers: Annotated[int, Parameter(help="So many processes, each a service of its own, share the port.")] = 1,
+) -> None:
+    """Run one more service on the same ledger, on its own GROAT_PORT, until interrupted.
+
+    With workers, one that dies is replaced, and /metrics counts for all of them.
+    """
+    from groat_server.cli.workers import run_workers
     from groat_server.settings import read_settings
 
+    if not 1 <= workers <= _WORKERS_MAX:
+        raise CannotStart(f"--workers takes 1 to {_WORKERS_MAX}.")
     settings = read_settings()
     with _ended_by_sigterm(), _listening(settings) as listener, _ledger(settings) as address:
-        _run(_service(address, settings), listener, settings)
+        if workers == 1:
+            _announce(settings)
+            _serve(listener, address, settings)
+        else:
+            _announce(settings, workers)
+            run_workers(workers, listener, _serve, address, settings)
 
 
 def demo() -> None:
@@ -74,7 +89,9 @@ def stop() -> None:
 def _service(address: Address, settings: Settings, **jobs: Any) -> Service:
     from groat_server.http.service import Service
 
-    return Service(address, provider_durability=settings.provider_durability, jwt=settings.jwt, **jobs)
+    return Service(
+        address, provider_durability=settings.provider_durability, queue=settings.queue, jwt=settings.jwt, **jobs
+    )
 
 
 @contextmanager
@@ -139,26 +156,23 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(service: Service, listener: socket.socket, settings: Settings) -> None:
-    import uvicorn
+def _serve(listener: socket.socket, address: Address, settings: Settings) -> None:
+    _run(_service(address, settings), listener)
 
+
+def _run(service: Service, listener: socket.socket) -> None:
     from groat_server.cli.logs import configure_logs
-    from groat_server.http.application import create_app
+    from groat_server.http.server import run_server
 
     configure_logs()
-    config = uvicorn.Config(
-        create_app(service),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    base = f"http://{_shown_host(settings)}:{settings.port}"
-    say(f"[green]✓[/] service on {base}   API docs at /docs   (Ctrl-C ends it)")
-    server.run(sockets=[listener])
-    if not server.started:
+    if not run_server(service, listener):
         raise CannotStart("The service could not start; its log says why.")
+
+
+def _announce(settings: Settings, workers: int = 1) -> None:
+    base = f"http://{_shown_host(settings)}:{settings.port}"
+    by = "" if workers == 1 else f"   {workers} workers"
+    say(f"[green]✓[/] service on {base}{by}   API docs at /docs   (Ctrl-C ends it)")
 
 
 def _shown_host(settings: Settings) -> str:

@@ -71,7 +71,7 @@ async def overview(query: Annotated[Window, Query()], ledger: LedgerOf) -> Respo
             refunded_credits=total.refunded_credits,
             net_credits=total.net_credits,
             total_api_cost_dollars=total.total_api_cost_dollars,
-            active_users=total.active_users,
+            active_users=total.active_users or 0,
             by_action_type=[shaped(ActionShape, row) for row in by_action_type],
         )
     )

@@ -22,6 +22,7 @@ from groat_server.http import (
     statements,
     usage,
 )
+from groat_server.http.hot.routes import HotRoutes
 from groat_server.http.middleware import Envelope
 
 if TYPE_CHECKING:
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 _DESCRIPTION = "The credit ledger and monitor for AI applications: charge usage exactly once, and see who used what."
 
 
+def create_server(service: Service) -> HotRoutes:
+    """Return what a web server runs: the hot routes in front of the application."""
+    app = create_app(service)
+    return HotRoutes(app, app.state, service.gauges)
+
+
 def create_app(service: Service) -> FastAPI:
-    """Return the ASGI application of a service."""
+    """Return the ASGI application of a service, which serves every route."""
     app = FastAPIOffline(
         redoc_url=None,
         title="Groat",

@@ -23,7 +23,8 @@ def _encode_other(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 
-_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other)
+encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode
+"""Return the JSON of dataclasses, dictionaries, lists and amounts."""
 
 
 class JSON(Response):
@@ -33,7 +34,7 @@ class JSON(Response):
 
     def render(self, content: object) -> bytes:
         """Return the body's bytes."""
-        return _encoder.encode(content)
+        return encode(content)
 
 
 def decode(body: bytes) -> Any:

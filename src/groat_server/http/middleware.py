@@ -1,9 +1,12 @@
-"""What every request passes, as plain ASGI: a request id, a log line, safe headers, a figure."""
+"""What every request passes, as plain ASGI: a request id, a log line, safe headers, a figure.
+
+Of the hot routes' requests only those that fail have a log line; the others are counted.
+"""
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("groat.http")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_HEADERS = {
+SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+HOT_ROUTES = frozenset({"/api/v1/usage", "/api/v1/usage/batch", "/api/v1/holds", "/api/v1/holds/{hold_id}/capture"})
+FAILED = 400
 
 
 class Envelope:
@@ -36,8 +41,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = request_id_of(Headers(scope=scope).get("x-request-id"))
         scope["request_id"] = request_id
         status = 500
         started = time.perf_counter()
@@ -48,7 +52,7 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -57,11 +61,25 @@ class Envelope:
         finally:
             seconds = time.perf_counter() - started
             self._gauges.requests.labels(f"{status // 100}xx").observe(seconds)
-            _log.info(
-                "request",
-                method=scope["method"],
-                route=getattr(scope.get("route"), "path", None),
-                status=status,
-                milliseconds=round(seconds * 1000, 1),
-                request_id=request_id,
-            )
+            log_request(scope, getattr(scope.get("route"), "path", None), status, seconds)
+
+
+def request_id_of(given: str | None) -> str:
+    """Return the id of a request: the caller's, where it is a harmless one, or a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(64):016x}"
+
+
+def log_request(scope: Scope, route: str | None, status: int, seconds: float) -> None:
+    """Write the log line of a request, where it has one."""
+    if status < FAILED and route in HOT_ROUTES and scope["method"] == "POST":
+        return
+    _log.info(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+        request_id=scope["request_id"],
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,7 +45,16 @@ async def readyz(request: Request) -> JSON:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """Give the figures of this process and the ledger, as Prometheus reads them."""
+    """Give the figures of this service (of all its workers) and the ledger, as Prometheus reads them."""
     service: Service = request.app.state.service
     await service.gauges.refresh(ledger_of(request))
-    return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(_figures(service)), media_type=CONTENT_TYPE_LATEST)
+
+
+def _figures(service: Service) -> CollectorRegistry:
+    """Return the figures of this process or, where it is one worker of several, of all of them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return service.registry
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library's
+    return registry

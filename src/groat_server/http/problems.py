@@ -136,9 +136,21 @@ def _message(error: Mapping[str, Any]) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-async def _on_groat_error(request: Request, error: Exception) -> Problem:
-    assert isinstance(error, GroatError)  # noqa: S101 - what must be true already
-    return problem_of(request, error)
+def answer_to(request: Request, error: Exception) -> Problem:
+    """Return the problem that an error is: a GroatError, what an error of the database means, or else a bug."""
+    try:
+        with translated_errors():
+            raise error  # noqa: TRY301 - that is how its meaning is found
+    except GroatError as meaning:
+        return problem_of(request, meaning)
+    except Exception:  # noqa: BLE001 - it is logged, and answered as a bug
+        _log.exception("a request failed")
+    unknown = "Something is wrong on our side. What became of the request is unknown: send it again with the same key."
+    return problem_of(request, GroatError(unknown))
+
+
+async def _on_error(request: Request, error: Exception) -> Problem:
+    return answer_to(request, error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Problem:
@@ -167,28 +179,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Problem:
     )
 
 
-async def _on_database_error(request: Request, error: Exception) -> Problem:
-    try:
-        with translated_errors():
-            raise error
-    except GroatError as meaning:
-        return problem_of(request, meaning)
-
-
-async def _on_bug(request: Request, error: Exception) -> Problem:
-    _log.error("a request failed", exc_info=error)
-    return problem_of(
-        request,
-        GroatError(
-            "Something is wrong on our side. What became of the request is unknown: send it again with the same key."
-        ),
-    )
-
-
 def install(app: FastAPI) -> None:
     """Let every error of `app` be answered as a problem."""
-    app.add_exception_handler(GroatError, _on_groat_error)
+    app.add_exception_handler(GroatError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(psycopg.OperationalError, _on_database_error)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_exception_handler(psycopg.OperationalError, _on_error)
+    app.add_exception_handler(Exception, _on_error)

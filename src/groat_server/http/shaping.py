@@ -100,7 +100,7 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape | UntrackedShape:
         overdrawn=booking.balance < 0,
         version=booking.version,
         replayed=receipt.outcome is Outcome.REPLAYED,
-        voided=bool(receipt.row and receipt.row.voided),
+        voided=receipt.is_voided,
         created_at=booking.created_at,
         price=price_shape(charge, receipt.version, receipt.usage.model),
     )

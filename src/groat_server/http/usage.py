@@ -115,7 +115,7 @@ async def charge_batch(body: BatchRequest, ledger: LedgerOf, caller: CallerOf, g
     ]
     receipts = iter(await operations.charge(ledger, usages) if usages else [])
     results = [
-        {"index": index, **(item if isinstance(item, dict) else _result(next(receipts)))}
+        {"index": index, **(item if isinstance(item, dict) else result_of(next(receipts)))}
         for index, item in enumerate(items)
     ]
     outcomes = [Outcome(result["outcome"]) for result in results]
@@ -168,7 +168,8 @@ def _refused(outcome: Outcome, **members: object) -> dict[str, Any]:
     return {"outcome": outcome.value, "detail": DETAILS[outcome], **members}
 
 
-def _result(receipt: operations.Receipt) -> dict[str, Any]:
+def result_of(receipt: operations.Receipt) -> dict[str, Any]:
+    """Return what the answer to a batch says of one charge."""
     if receipt.outcome.is_refusal:
         return _refused(receipt.outcome, **refusal(receipt).members)
     answer = receipt_shape(receipt)

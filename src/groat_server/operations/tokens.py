@@ -6,8 +6,10 @@ SHA-256, which needs no salt nor slowness for a secret of that size.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from groat_server.errors import Forbidden, NotFound, Unauthorized
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from groat_server.operations.ledger import Ledger
 
@@ -31,6 +33,7 @@ _FIND_NAMED = Statement("tokens/find_named", NamedUser)
 _TOUCH = Statement("tokens/touch", UserId)
 
 GRACE_HOURS = 24
+RECENT_SECONDS = 1.0
 _MARK = "groat_"
 _PREFIX_LENGTH = len(_MARK) + 6
 
@@ -68,6 +71,9 @@ class Caller:
     def actor(self) -> str:
         """How the caller is named in the books."""
         return f"user:{self.user_id}" if self.token_id is None else f"token:{self.token_id}"
+
+
+_NOBODY: tuple[None, float] = (None, float("-inf"))
 
 
 async def create_token(
@@ -149,6 +155,52 @@ async def authenticate(ledger: Ledger, token: str) -> Caller:
         if holder.is_stale:
             await _TOUCH.maybe(connection, token_id=holder.token_id)
     return Caller(holder.token_id, holder.user_id, holder.is_admin, frozenset(map(Scope, holder.scopes)))
+
+
+class RecentCallers:
+    """Who has presented which token within the last second, in this process.
+
+    What was found may have changed since: who acts on it lets the database say whether it still holds (a `Bearer` with
+    each batch of charges), and forgets it where it does not.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: dict[bytes, tuple[Caller, float]] = {}
+        self._tidied = clock()
+        self._looking: dict[bytes, asyncio.Task[Caller]] = {}
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._found)
+
+    def recent(self, token: bytes) -> Caller | None:
+        """Return who presented this token less than a second ago, if anybody."""
+        caller, until = self._found.get(token, _NOBODY)
+        return caller if self._clock() < until else None
+
+    async def find(self, ledger: Ledger, token: bytes) -> Caller:
+        """Find who presents this token, once for all who ask meanwhile. Raises Unauthorized as `authenticate` does."""
+        looking = self._looking.get(token)
+        if looking is None:
+            looking = self._looking[token] = asyncio.create_task(self._look_up(ledger, token))
+        return await asyncio.shield(looking)  # one who goes away does not end it for the others
+
+    def forget(self, token: bytes) -> None:
+        """Forget who presented this token."""
+        self._found.pop(token, None)
+
+    async def _look_up(self, ledger: Ledger, token: bytes) -> Caller:
+        now = self._clock()
+        try:
+            caller = await authenticate(ledger, token.decode("latin-1"))
+        finally:
+            del self._looking[token]
+        self._found[token] = caller, now + RECENT_SECONDS
+        if now - self._tidied > RECENT_SECONDS:
+            self._found = {each: found for each, found in self._found.items() if found[1] > now}
+            self._tidied = now
+        return caller
 
 
 async def authenticate_named(ledger: Ledger, *, email: str | None = None, external_id: str | None = None) -> Caller:
