@@ -35,7 +35,8 @@ def _statements() -> Iterator[Statement[Any]]:
     """Yield the statements of all operations: module by module, report by report, check by check."""
     for module in pkgutil.iter_modules(operations.__path__, f"{operations.__name__}."):
         yield from (each for each in vars(importlib.import_module(module.name)).values() if isinstance(each, Statement))
-    yield from (report.statement for report in REPORTS.values())
+    for report in REPORTS.values():
+        yield from (each for each in (report.statement, report.rolled_up) if each is not None)
     yield from (Statement(f"checks/{name}", Finding) for name in CHECKS)
 
 

@@ -15,6 +15,14 @@ LOT = "lot {id} of user {user_id}"
 OTHER_LOT = "lot {other_id} of user {user_id}"
 VERSION = "version {version} of user {user_id}"
 NEXT = "version {next} of user {user_id}"
+HOUR = "hour {created_at:%Y-%m-%d %H:00}"
+DAY = "day {created_at:%Y-%m-%d}"
+USER_DAY = "day {created_at:%Y-%m-%d} of user {user_id}"
+OTHER_HOUR = "hour {other_at:%Y-%m-%d %H:00}"
+OTHER_DAY = "day {other_at:%Y-%m-%d}"
+OTHER_USER_DAY = "day {other_at:%Y-%m-%d} of user {user_id}"
+ROLLED_UP = {"rollups_by_hour": {HOUR}, "rollups_by_day": {DAY}, "rollups_by_user": {USER_DAY}}
+REFUND_ROLLED_UP = {"rollups_by_hour": {HOUR}, "rollups_by_day": {DAY}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +37,24 @@ class Corruption:
 
 _ANN = "SELECT user_id FROM user_credit_balances WHERE user_id = %(ann)s"
 _QUIET = "SELECT user_id FROM user_credit_balances WHERE user_id = %(quiet)s"
-_DEMO = "SELECT id AS user_id FROM users WHERE id = %(demo)s"
+_DEMO = "SELECT id AS user_id, now() AS created_at FROM users WHERE id = %(demo)s"
 _FORGOTTEN = "SELECT id AS user_id FROM users WHERE id = %(forgotten)s"
 # An event of an earlier period that nothing else refers to.
 _OLD_EVENT = """
-    SELECT user_id, id, version, version + 1 AS next FROM credit_usage_events
+    SELECT user_id, id, version, version + 1 AS next, created_at, created_at - interval '1 hour' AS other_at
+    FROM credit_usage_events
     WHERE user_id = %(ann)s AND idempotency_key = 'much'
 """
+_MUCH_OLDER_EVENT = _OLD_EVENT.replace("1 hour", "30 days")
 _NEW_EVENT = """
-    SELECT user_id, id, version, version + 1 AS next FROM credit_usage_events
+    SELECT user_id, id, version, version + 1 AS next, created_at FROM credit_usage_events
     WHERE user_id = %(bob)s AND idempotency_key = 'present 2'
 """
 _FREE_EVENT = "SELECT user_id, id FROM credit_usage_events WHERE user_id = %(ann)s AND idempotency_key = 'present 0'"
 _MODEL_EVENT = "SELECT user_id, id FROM credit_usage_events WHERE user_id = %(ann)s AND model_used = 'lamp'"
 _UNIT_EVENT = "SELECT user_id, id FROM credit_usage_events WHERE user_id = %(ann)s AND cost_source = 'action'"
 _VOIDED_EVENT = """
-    SELECT user_id, id, version, version + 1 AS next, void_version, void_version + 1 AS next_void
+    SELECT user_id, id, version, version + 1 AS next, void_version, void_version + 1 AS next_void, created_at
     FROM voided_credit_usage_events WHERE user_id = %(ann)s AND idempotency_key = 'second'
 """
 _LAST_VOID = """
@@ -112,7 +122,7 @@ _VOID_LOT = """
     WHERE lot.user_id = %(ann)s
 """
 _REFUND = """
-    SELECT entry.user_id, entry.version, cheap.id
+    SELECT entry.user_id, entry.version, cheap.id, event.created_at, cheap.created_at AS other_at
     FROM credit_ledger_entries AS entry
     JOIN credit_usage_events AS event ON event.user_id = entry.user_id AND event.id = entry.event_id
     JOIN credit_usage_events AS cheap ON cheap.user_id = entry.user_id AND cheap.idempotency_key = 'units'
@@ -134,6 +144,15 @@ _GRANT = """
     WHERE user_id = %(ann)s AND idempotency_key = 'bought'
 """
 
+_AN_HOUR = """
+    SELECT ctid::text AS place, hour AS created_at FROM usage_hourly WHERE events > 0 ORDER BY hour LIMIT 1
+"""
+_A_DAY = "SELECT ctid::text AS place, day AS created_at FROM usage_daily WHERE events > 0 ORDER BY day LIMIT 1"
+_A_USERS_DAY = """
+    SELECT user_id, day AS created_at, day - 3000 AS other_at FROM user_daily
+    WHERE user_id = %(ann)s ORDER BY day LIMIT 1
+"""
+_OPEN_DAY = "SELECT user_id, open_day AS created_at FROM user_credit_balances WHERE user_id = %(ann)s"
 _LESS = """
     SELECT entry.user_id, entry.version FROM credit_ledger_entries AS entry JOIN credit_operations AS operation
         ON operation.user_id = entry.user_id AND operation.idempotency_key = 'less'
@@ -141,7 +160,7 @@ _LESS = """
     WHERE entry.user_id = %(ann)s
 """
 _REFUND_BESIDE_A_VOID = """
-    SELECT entry.user_id, entry.version, voided.id
+    SELECT entry.user_id, entry.version, voided.id, event.created_at
     FROM credit_ledger_entries AS entry
     JOIN credit_usage_events AS event ON event.user_id = entry.user_id AND event.id = entry.event_id
     JOIN voided_credit_usage_events AS voided ON voided.user_id = entry.user_id AND voided.idempotency_key = 'second'
@@ -169,7 +188,7 @@ CORRUPTIONS = [
                " available_after,"
                " idempotency_key) VALUES (%(user_id)s, now(), now(), 1, false, 'x', 1, 0.1, 10, 1, 'caller',"
                " -1, -1, 'x')",
-               {"demo_untracked": {USER}}),
+               {"demo_untracked": {USER}, **ROLLED_UP}),
     Corruption("a user is deleted", _QUIET, "DELETE FROM users WHERE id = %(user_id)s",
                {"owners_known": {USER}, "names_claimed": {USER}}),
     Corruption("a claim on an e-mail address is gone", _ANN, "DELETE FROM user_emails WHERE user_id = %(user_id)s",
@@ -256,16 +275,16 @@ CORRUPTIONS = [
                {"amounts_sane": {LOT}, "lot_accounts": {LOT}, "guards_in_place": {"table credit_lots"}}),
     Corruption("an event happened at another time", _OLD_EVENT,
                "UPDATE credit_usage_events SET created_at = created_at - interval '1 hour' WHERE id = %(id)s",
-               {"event_times": {EVENT}}),
+               {"event_times": {EVENT}, "rollups_by_hour": {HOUR, OTHER_HOUR}, "rollups_by_user": {USER_DAY}}),
     Corruption("an event happened after it was booked", _OLD_EVENT,
                "UPDATE credit_usage_events SET occurred_at_given = true, created_at = created_at + interval '6 minutes'"
-               " WHERE id = %(id)s", {"event_times": {EVENT}}),
+               " WHERE id = %(id)s", {"event_times": {EVENT}, "rollups_by_user": {USER_DAY}}),
     Corruption("another multiplier", _OLD_EVENT, "UPDATE credit_usage_events SET multiplier = 2 WHERE id = %(id)s",
                {"cost_validation": {EVENT}}),
     Corruption("another cost of a voided event", _VOIDED_EVENT,
                "UPDATE voided_credit_usage_events SET api_cost = 7 WHERE id = %(id)s", {"cost_validation": {EVENT}}),
     Corruption("no cost", _OLD_EVENT, "UPDATE credit_usage_events SET api_cost = NULL WHERE id = %(id)s",
-               {"cost_validation": {EVENT}}),
+               {"cost_validation": {EVENT}, **ROLLED_UP}),
     Corruption("a price that is not there", _MODEL_EVENT,
                "UPDATE credit_usage_events SET price_id = 0 WHERE id = %(id)s", {"prices_pinned": {EVENT}}),
     Corruption("a price that was not needed", _OLD_EVENT,
@@ -293,25 +312,25 @@ CORRUPTIONS = [
                {"ledger_equals_balance": {USER}, "lots_equal_balance": {USER}}),
     Corruption("a dearer event", _OLD_EVENT,
                "UPDATE credit_usage_events SET credits_charged = credits_charged + 1, api_cost = api_cost + 0.1"
-               " WHERE id = %(id)s", {**_SUMS, "balance_chain": {VERSION}}),
+               " WHERE id = %(id)s", {**_SUMS, **ROLLED_UP, "balance_chain": {VERSION}}),
     Corruption("a dearer event of this period", _NEW_EVENT,
                "UPDATE credit_usage_events SET credits_charged = credits_charged + 1, api_cost = api_cost + 0.1"
-               " WHERE id = %(id)s", {**_SUMS, "month_consumed": {USER}, "balance_chain": {VERSION}}),
+               " WHERE id = %(id)s", {**_SUMS, **ROLLED_UP, "month_consumed": {USER}, "balance_chain": {VERSION}}),
     Corruption("an event is gone", _OLD_EVENT, "DELETE FROM credit_usage_events WHERE id = %(id)s",
-               {**_SUMS, "balance_chain": {NEXT}}),
+               {**_SUMS, **ROLLED_UP, "balance_chain": {NEXT}}),
     Corruption("an event is there twice", _OLD_EVENT,
                "CREATE TEMPORARY TABLE copy ON COMMIT DROP AS SELECT * FROM credit_usage_events WHERE id = %(id)s;"
                "UPDATE copy SET id = 0, idempotency_key = 'copy'; INSERT INTO credit_usage_events SELECT * FROM copy",
-               {**_SUMS, "balance_chain": {VERSION}}),
+               {**_SUMS, **ROLLED_UP, "balance_chain": {VERSION}}),
     Corruption("another total", _ANN,
                "UPDATE user_credit_balances SET total_consumed = total_consumed + 1 WHERE user_id = %(user_id)s",
                {"total_consumed": {USER}}),
     Corruption("another total of voids", _ANN,
                "UPDATE user_credit_balances SET total_voided = total_voided + 1 WHERE user_id = %(user_id)s",
                {"total_consumed": {USER}}),
-    Corruption("another time of the last event", _ANN,
+    Corruption("another time of the last event", _OPEN_DAY,
                "UPDATE user_credit_balances SET last_event_at = NULL WHERE user_id = %(user_id)s",
-               {"total_consumed": {USER}}),
+               {"total_consumed": {USER}, "rollups_by_user": {USER_DAY}}),
     Corruption("another sum of this period", _ANN,
                "UPDATE user_credit_balances SET current_month_consumed = current_month_consumed + 1"
                " WHERE user_id = %(user_id)s", {"month_consumed": {USER}}),
@@ -328,17 +347,19 @@ CORRUPTIONS = [
     Corruption("a booking of the future", _ANN,
                "UPDATE user_credit_balances SET last_recorded_at = last_recorded_at - interval '1 microsecond'"
                " WHERE user_id = %(user_id)s", {"balance_chain": {USER}}),
-    Corruption("an event was booked earlier", _OLD_EVENT,
+    Corruption("an event was booked earlier", _MUCH_OLDER_EVENT,
                "UPDATE credit_usage_events SET recorded_at = recorded_at - interval '30 days',"
                " occurred_at_given = true,"
-               " created_at = created_at - interval '30 days' WHERE id = %(id)s", {"balance_chain": {VERSION}}),
+               " created_at = created_at - interval '30 days' WHERE id = %(id)s",
+               {"balance_chain": {VERSION}, "rollups_by_hour": {HOUR, OTHER_HOUR}, "rollups_by_day": {DAY, OTHER_DAY},
+                "rollups_by_user": {USER_DAY, OTHER_USER_DAY}}),
     # --- entries, refunds, voids
     Corruption("an entry that names no lot", _RESET,
                "UPDATE credit_ledger_entries SET lot_id = NULL WHERE user_id = %(user_id)s AND version = %(version)s",
                {"entries_explained": {VERSION, LOT}}),
     Corruption("a refund of an event that is not there", _REFUND,
                "UPDATE credit_ledger_entries SET event_id = 0 WHERE user_id = %(user_id)s AND version = %(version)s",
-               {"entries_explained": {VERSION}, "returns_explained": {VERSION}, "audited": {USER}}),
+               {"entries_explained": {VERSION}, "returns_explained": {VERSION}, "audited": {USER}, **REFUND_ROLLED_UP}),
     Corruption("a lot that ended at another time", _EXPIRED,
                "UPDATE credit_lots SET expires_at = expires_at - interval '1 second' WHERE id = %(id)s",
                {"entries_explained": {VERSION}}),
@@ -351,18 +372,19 @@ CORRUPTIONS = [
     Corruption("a refund of more than was charged", _REFUND,
                "UPDATE credit_ledger_entries SET event_id = %(id)s WHERE user_id = %(user_id)s AND version ="
                " %(version)s",
-               {"refunds_within_charge": {EVENT}, "returns_explained": {VERSION}, "audited": {USER}}),
+               {"refunds_within_charge": {EVENT}, "returns_explained": {VERSION}, "audited": {USER},
+                "rollups_by_hour": {HOUR, OTHER_HOUR}, "rollups_by_day": {DAY, OTHER_DAY}}),
     Corruption("a voided event is an event again", _VOIDED_EVENT,
                "INSERT INTO credit_usage_events SELECT (json_populate_record(NULL::credit_usage_events,"
                " to_json(voided))).*"
                " FROM voided_credit_usage_events AS voided WHERE id = %(id)s",
-               {**_SUMS, "voids_consistent": {EVENT}, "keys_unique": {USER}, "balance_chain": {VERSION}}),
+               {**_SUMS, **ROLLED_UP, "voids_consistent": {EVENT}, "keys_unique": {USER}, "balance_chain": {VERSION}}),
     Corruption("a void is gone", _LAST_VOID, "DELETE FROM voided_credit_usage_events WHERE id = %(id)s",
                {"total_consumed": {USER}, "lots_equal_balance": {USER}, "balance_chain": {USER}, "audited": {USER},
                 "returns_explained": {VERSION}, "operations_done": {VERSION}}),
     Corruption("a refund of nothing", _REFUND,
                "UPDATE credit_ledger_entries SET event_id = NULL WHERE user_id = %(user_id)s AND version = %(version)s",
-               {"entries_explained": {VERSION}, "returns_explained": {VERSION}, "audited": {USER}}),
+               {"entries_explained": {VERSION}, "returns_explained": {VERSION}, "audited": {USER}, **REFUND_ROLLED_UP}),
     Corruption("an adjustment of an event", _LESS,
                "UPDATE credit_ledger_entries SET event_id = 1 WHERE user_id = %(user_id)s AND version = %(version)s",
                {"entries_explained": {VERSION}, "audited": {USER}}),
@@ -375,7 +397,7 @@ CORRUPTIONS = [
     Corruption("a refund of a voided event", _REFUND_BESIDE_A_VOID,
                "UPDATE credit_ledger_entries SET event_id = %(id)s"
                " WHERE user_id = %(user_id)s AND version = %(version)s",
-               {"voids_consistent": {EVENT}, "returns_explained": {VERSION}, "audited": {USER}}),
+               {"voids_consistent": {EVENT}, "returns_explained": {VERSION}, "audited": {USER}, **REFUND_ROLLED_UP}),
     Corruption("a first lot of another size than what was there before", _FIRST_LOT,
                "UPDATE credit_lots SET amount = amount + 1 WHERE id = %(id)s",
                {"entries_explained": {LOT}, "lot_accounts": {LOT}, "draws_cover": {USER}}),
@@ -537,6 +559,50 @@ CORRUPTIONS = [
     Corruption("an act in the audit log that was none", _ANN,
                "INSERT INTO audit_log (recorded_at, actor, act, user_id) VALUES (now(), 'x', 'void', %(user_id)s)",
                {"audited": {USER}}),
+    # --- roll-ups
+    Corruption("an hour has more credits", _AN_HOUR,
+               "UPDATE usage_hourly SET credits = credits + 1 WHERE ctid = %(place)s::tid",
+               {"rollups_by_hour": {HOUR}}),
+    Corruption("an hour has fewer refunds", _AN_HOUR,
+               "UPDATE usage_hourly SET refunded = -1 WHERE ctid = %(place)s::tid", {"rollups_by_hour": {HOUR}}),
+    Corruption("an hour is gone", _AN_HOUR, "DELETE FROM usage_hourly WHERE ctid = %(place)s::tid",
+               {"rollups_by_hour": {HOUR}}),
+    Corruption("an hour without events", _AN_HOUR,
+               "INSERT INTO usage_hourly SELECT hour, 'nothing', model_used, slot, events, credits, api_cost FROM"
+               " usage_hourly WHERE ctid = %(place)s::tid", {"rollups_by_hour": {HOUR}}),
+    Corruption("a day has more events", _A_DAY,
+               "UPDATE usage_daily SET events = events + 1 WHERE ctid = %(place)s::tid", {"rollups_by_day": {DAY}}),
+    Corruption("a day cost less", _A_DAY,
+               "UPDATE usage_daily SET api_cost = api_cost - 1 WHERE ctid = %(place)s::tid", {"rollups_by_day": {DAY}}),
+    Corruption("a day is gone", _A_DAY, "DELETE FROM usage_daily WHERE ctid = %(place)s::tid",
+               {"rollups_by_day": {DAY}}),
+    Corruption("a day has one more user", _A_DAY,
+               "INSERT INTO usage_daily_users SELECT day, 17, 1 FROM usage_daily WHERE ctid = %(place)s::tid",
+               {"rollups_by_day": {DAY}}),
+    Corruption("a user's day is gone", _A_USERS_DAY,
+               "DELETE FROM user_daily WHERE user_id = %(user_id)s AND day = %(created_at)s",
+               {"rollups_by_user": {USER_DAY}}),
+    Corruption("a user's day ended earlier", _A_USERS_DAY,
+               "UPDATE user_daily SET last_at = last_at - interval '1 second' WHERE user_id = %(user_id)s"
+               " AND day = %(created_at)s", {"rollups_by_user": {USER_DAY}}),
+    Corruption("a user's day without events", _A_USERS_DAY,
+               "INSERT INTO user_daily VALUES (%(user_id)s, %(created_at)s::date - 3000, 1, 0, 0, now())",
+               {"rollups_by_user": {OTHER_USER_DAY}}),
+    Corruption("a user's day has other actions", _A_USERS_DAY,
+               "UPDATE user_daily SET actions = '{}' WHERE user_id = %(user_id)s AND day = %(created_at)s",
+               {"rollups_by_user": {USER_DAY}}),
+    Corruption("a user's newest day has fewer credits", _OPEN_DAY,
+               "UPDATE user_credit_balances SET open_credits = open_credits - 1 WHERE user_id = %(user_id)s",
+               {"rollups_by_user": {USER_DAY}}),
+    Corruption("a user's newest day is closed too", _OPEN_DAY,
+               "INSERT INTO user_daily SELECT user_id, open_day, open_events, open_credits, open_api_cost,"
+               " last_event_at FROM user_credit_balances WHERE user_id = %(user_id)s", {"rollups_by_user": {USER}}),
+    Corruption("a bound below what was consumed", _OPEN_DAY,
+               "UPDATE user_credit_balances SET closed_previous_credits = -1 WHERE user_id = %(user_id)s",
+               {"rollups_by_user": {USER}}),
+    Corruption("bounds of another month", _OPEN_DAY,
+               "UPDATE user_credit_balances SET closed_month = closed_month - 1 WHERE user_id = %(user_id)s",
+               {"rollups_by_user": {USER}}),
     # --- the schema and the server
     Corruption("a trigger is off", _ANN,
                "ALTER TABLE credit_usage_events DISABLE TRIGGER credit_usage_events_immutable",
@@ -555,6 +621,7 @@ CORRUPTIONS = [
                {"durable": {"synchronous_commit"}}),
     Corruption("nothing is charged any more", _ANN,
                "UPDATE credit_usage_events SET occurred_at_given = true, created_at = created_at - interval '1 year';"
-               "UPDATE user_credit_balances SET last_event_at = last_event_at - interval '1 year'",
+               "UPDATE user_credit_balances SET last_event_at = last_event_at - interval '1 year';"
+               "SELECT rebuild_rollups()",
                {"tracking_alive": {"the ledger"}}),
 ]  # fmt: skip

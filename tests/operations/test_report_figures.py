@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,7 +45,7 @@ async def report(ledger: Ledger, name: str, *columns: str, **given: Any) -> list
 async def test_the_window_begins_after_its_first_instant_and_users_are_counted_once(ledger: Ledger) -> None:
     columns = ("action_type", "event_count", "total_credits", "active_users")
     assert await report(ledger, "overview", *columns, days=30, as_of=NOW) == [
-        (None, 4, 11, 2), ("unit", 2, 8, 2), ("chat", 2, 3, 1),
+        (None, 4, 11, 2), ("unit", 2, 8, None), ("chat", 2, 3, None),
     ]  # fmt: skip
     assert (await report(ledger, "overview", *columns, days=30, as_of=NOW - TICK))[0] == (None, 5, 18, 2)
     assert await report(ledger, "usage-by-action", "action_type", "avg_per_event", days=30, as_of=NOW) == [
@@ -51,6 +53,23 @@ async def test_the_window_begins_after_its_first_instant_and_users_are_counted_o
     ]  # fmt: skip
     found = await report(ledger, "cost-validation", "action_type", "expected_credits_from_api", days=30, as_of=NOW)
     assert found == [("chat", 3), ("unit", 8)]
+
+
+async def test_what_models_came_to_and_what_named_none(ledger: Ledger, accounts: tuple[SqlAccount, SqlAccount]) -> None:
+    accounts[0].charge("e", "0.5", day(6), occurred=str(day(6)), models="lamp")
+    columns = ("model", "event_count", "total_credits", "total_api_cost_dollars", "avg_per_event")
+    found = await report(ledger, "usage-by-model", *columns, days=30, as_of=NOW)
+    assert [(*row[:2], *map(str, row[2:])) for row in found] == [
+        (None, 4, "11", "1.1", "2.75"), ("lamp", 1, "0.5", "0.05", "0.5"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_each_hour_is_a_row_with_or_without_use(ledger: Ledger) -> None:
+    columns = ("hour", "events", "total_credits", "total_api_cost_dollars")
+    found = await report(ledger, "usage-by-hour", *columns, days=1, as_of=day(5))
+    assert [row[0] for row in found] == [day(4) + timedelta(hours=n) for n in range(25)]
+    assert [row[1:] for row in found if row[1]] == [(1, 2, Decimal("0.2")), (1, 3, Decimal("0.3"))]
 
 
 async def test_who_consumed_most_comes_first_with_the_share_of_all(
@@ -76,6 +95,15 @@ async def test_unusual_is_what_costs_more_than_a_credit_and_recent_is_the_newest
     assert await report(ledger, "unusual-activity", "credits") == [(7,), (5,), (3,), (2,)]
     assert await report(ledger, "unusual-activity", "credits", limit=2) == [(7,), (5,)]
     assert await report(ledger, "recent-activity", "credits", limit=4) == [(3,), (2,), (5,), (1,)]
+
+
+async def test_all_usage_events_are_those_of_the_window_newest_first(
+    ledger: Ledger, accounts: tuple[SqlAccount, SqlAccount]
+) -> None:
+    one, other = (account.user_id for account in accounts)
+    found = await report(ledger, "usage-events", "user_id", "credits", days=30, as_of=NOW)
+    assert found == [(other, 3), (one, 2), (one, 5), (one, 1)]
+    assert await report(ledger, "usage-events", "user_id", "credits", days=30, as_of=NOW, limit=2) == found[:2]
 
 
 async def test_a_users_reports_are_of_that_user_alone(ledger: Ledger, accounts: tuple[SqlAccount, SqlAccount]) -> None:

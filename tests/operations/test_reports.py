@@ -98,10 +98,12 @@ async def test_the_parts_of_a_report_add_up_to_its_whole(ledger: Ledger, history
         trend = await run_report(ledger, "daily-trend", **window)
         consumers = await run_report(ledger, "top-consumers", limit=500, **window)
         actions = await run_report(ledger, "usage-by-action", **window)
-        for rows in (parts, trend, consumers, actions):
+        models = await run_report(ledger, "usage-by-model", **window)
+        hours = await run_report(ledger, "usage-by-hour", **window)
+        for rows in (parts, trend, consumers, actions, models, hours):
             assert sum(row.total_credits for row in rows) == total.total_credits
         assert sum(row.events for row in trend) == sum(row.events for row in consumers) == total.event_count
-        assert sum(row.event_count for row in parts) == total.event_count
+        assert sum(row.event_count for row in parts) == sum(row.event_count for row in models) == total.event_count
         assert sum(row.total_api_cost_dollars for row in consumers) == total.total_api_cost_dollars
         assert len(consumers) == total.active_users
         assert sum(row.refunded_credits for row in parts) == total.refunded_credits

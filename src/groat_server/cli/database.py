@@ -78,6 +78,33 @@ def roles(
     say(f"[green]✓[/] {service_role} may do what a service needs; set DATABASE_URL to connect as it")
 
 
+@db.command(name="rebuild-rollups")
+def rebuild_rollups() -> None:
+    """Make the roll-ups again from the events, while charges run, and print what was repaired.
+
+    `groat check rollups_by_hour rollups_by_day rollups_by_user` says beforehand what is wrong.
+    """
+    from dataclasses import asdict
+
+    from groat_server.cli.session import on_ledger
+    from groat_server.operations import rollups
+
+    rebuilt = asdict(on_ledger(rollups.rebuild_rollups))
+    repaired = [f"{count:,} {_REBUILT[name]}" for name, count in rebuilt.items() if count]
+    say(f"[green]✓[/] roll-ups are what the events say; repaired: {', '.join(repaired) or 'nothing'}")
+
+
+_REBUILT = {
+    "accounts": "newest days of users",
+    "user_days": "other days of users",
+    "actions": "added-up actions of users' days",
+    "hours": "sums of hours",
+    "days": "sums of days",
+    "users": "counts of a day's users",
+    "refunds": "sums of refunds",
+}
+
+
 @db.command
 def url() -> None:
     """Print a URL that psql and other clients take; on the embedded server it is the superuser's."""

@@ -28,7 +28,7 @@ class Asked:
 
     days: Annotated[int | None, Parameter(help="How many days are counted back.")] = None
     as_of: Annotated[str | None, Parameter(help="From when they are counted back (RFC 3339); absent: now.")] = None
-    limit: Annotated[int | None, Parameter(help="How many rows; in a file up to 1,000,000.")] = None
+    limit: Annotated[int | None, Parameter(help="How many rows; in a file up to 10,000,000.")] = None
     sort_by: Annotated[str | None, Parameter(help="The order of `users`.")] = None
     user: Annotated[str | None, Parameter(help="Whose: an id, an e-mail address, or external:ID.")] = None
 

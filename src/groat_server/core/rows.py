@@ -223,6 +223,13 @@ class UserRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BearerRow:
+    """Whether what a caller was judged by still holds."""
+
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UserId:
     """The id of a user found by what a request called it; null where nobody is called that."""
 
@@ -325,7 +332,10 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """Totals of a window: of one action type or, with `action_type` null, of all. Costs are in USD."""
+    """Totals of a window: of one action type or, with `action_type` null, of all, which alone has `active_users`.
+
+    Costs are in USD.
+    """
 
     action_type: str | None
     event_count: int
@@ -333,7 +343,7 @@ class OverviewRow:
     refunded_credits: Decimal
     net_credits: Decimal
     total_api_cost_dollars: Decimal
-    active_users: int
+    active_users: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from groat_server.operations.periods import sweep
+from groat_server.operations.rollups import add_up_actions
 
 if TYPE_CHECKING:
     from groat_server.operations.ledger import Ledger
@@ -34,6 +35,7 @@ class Sweeper:
         while True:
             try:
                 swept = await sweep(self._ledger)
+                await add_up_actions(self._ledger)
                 self._last_success = time.monotonic()
                 if swept:
                     _log.info("rolled %d users over their boundaries", swept)

@@ -57,6 +57,7 @@ _DEFINITIONS = (
     "grants",
     "corrections",
     "anonymise",
+    "rollups_reading",
 )
 _CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 

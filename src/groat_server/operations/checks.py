@@ -49,6 +49,9 @@ _BOOKS: tuple[str, ...] = (
     "keys_unique",
     "operations_done",
     "audited",
+    "rollups_by_hour",
+    "rollups_by_day",
+    "rollups_by_user",
     "guards_in_place",
     "durable",
 )

@@ -1,4 +1,8 @@
-"""Reports: named queries with a result. Each is one SQL file; every surface reads it through this registry."""
+"""Reports: named queries with a result. Every surface reads them through this registry.
+
+Each has a published statement over the tables as they are, in `sql/reports`. Where that would have to read every event,
+`sql/rollups` has another that answers the same, to the digit, from the roll-ups; that is the one that is run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from groat_server.core.cells import CellType, cell_types
 from groat_server.core.psql_script import psql_script
-from groat_server.core.report_rows import Alert, OpenHold, Runway
+from groat_server.core.report_rows import Alert, HourUsage, ModelUsage, OpenHold, Runway, UsageEvent
 from groat_server.core.rows import (
     ActionUsage,
     ActivityRow,
@@ -34,8 +38,11 @@ if TYPE_CHECKING:
 
 DAYS_MAX = 366
 LIMIT_MAX = 500
-FILE_ROWS_MAX = 1_000_000
-"""Rows of a report in a file; an XLSX sheet ends at 1,048,576."""
+FILE_ROWS_MAX = 10_000_000
+"""Rows of a report in a file, which is made on disk (about a gigabyte then) before any of it is sent."""
+
+SHEET_ROWS_MAX = 2**20 - 1
+"""Rows of a report in XLSX: a sheet ends there, its header included."""
 
 OPEN_HOLDS_MAX = 100
 """Open holds in the report of one user."""
@@ -46,6 +53,7 @@ _OVERVIEW = Statement("reports/overview", OverviewRow)
 _USERS = Statement("reports/users", BalanceRow)
 _USER_EVENTS = Statement("reports/user_events", EventRow)
 _USER_ACTIONS = Statement("reports/user_actions", UserActionUsage)
+_USER_ACTIONS_ROLLED_UP = Statement("rollups/user_actions", UserActionUsage)
 _USER_HOLDS = Statement("reports/user_holds", OpenHold)
 _SHOW_USER = Statement("users/show", UserRow)
 
@@ -94,7 +102,7 @@ USER = Parameter(name="user", type="user", description="The user: an id or an e-
 LIMIT = Parameter(
     name="limit",
     type="integer",
-    description=f"How many rows at most; in a file up to {FILE_ROWS_MAX:,}.",
+    description=f"How many rows at most; in a file up to {FILE_ROWS_MAX:,}, in XLSX {SHEET_ROWS_MAX:,}.",
     minimum=1,
     maximum=LIMIT_MAX,
 )
@@ -102,11 +110,15 @@ LIMIT = Parameter(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report: its statement, what may be said to it, and what else the statement takes or returns, for pages."""
+    """A report: its published statement, what may be said to it, and the statement that is run in its place, if any.
+
+    `paging` is what else the statement takes, and `paging_columns` what else it returns, for pages.
+    """
 
     title: str
     statement: Statement[Any]
     parameters: tuple[Parameter, ...]
+    rolled_up: Statement[Any] | None = None
     paging: Mapping[str, object] = field(default_factory=dict)
     paging_columns: frozenset[str] = frozenset()
 
@@ -120,10 +132,14 @@ def _limit(default: int) -> Parameter:
     return replace(LIMIT, default=default)
 
 
+def _rolled_up(title: str, name: str, row: type[Any], parameters: tuple[Parameter, ...]) -> Report:
+    return Report(title, Statement(f"reports/{name}", row), parameters, Statement(f"rollups/{name}", row))
+
+
 _WINDOW = (DAYS, AS_OF)
 
 REPORTS: Mapping[str, Report] = {
-    "overview": Report("Usage, in all and by action type", _OVERVIEW, _WINDOW),
+    "overview": _rolled_up("Usage, in all and by action type", "overview", OverviewRow, _WINDOW),
     "users": Report(
         "All users' balances",
         _USERS,
@@ -131,8 +147,9 @@ REPORTS: Mapping[str, Report] = {
         paging={"after_number": None, "after_text": None, "after_user_id": None},
         paging_columns=frozenset({"sort_number", "sort_text", "total"}),
     ),
-    "top-consumers": Report("Top consumers", Statement("reports/top_consumers", Consumer), (*_WINDOW, _limit(20))),
-    "daily-trend": Report("Usage by day", Statement("reports/daily_trend", DayUsage), _WINDOW),
+    "top-consumers": _rolled_up("Top consumers", "top_consumers", Consumer, (*_WINDOW, _limit(20))),
+    "daily-trend": _rolled_up("Usage by day", "daily_trend", DayUsage, _WINDOW),
+    "usage-by-hour": _rolled_up("Usage by hour", "usage_by_hour", HourUsage, (replace(DAYS, default=1), AS_OF)),
     "runway": Report(
         "How long each user's credits last",
         Statement("reports/runway", Runway),
@@ -140,26 +157,34 @@ REPORTS: Mapping[str, Report] = {
     ),
     "alerts": Report("Balances that fell to a threshold", Statement("reports/alerts", Alert), (_limit(50),)),
     "recent-activity": Report("Recent activity", Statement("reports/recent_activity", ActivityRow), (_limit(50),)),
-    "usage-by-action": Report("Usage by action type", Statement("reports/usage_by_action", ActionUsage), _WINDOW),
+    "usage-events": Report("All usage events", Statement("reports/usage_events", UsageEvent), (*_WINDOW, _limit(50))),
+    "usage-by-action": _rolled_up("Usage by action type", "usage_by_action", ActionUsage, _WINDOW),
+    "usage-by-model": _rolled_up("Usage by model", "usage_by_model", ModelUsage, _WINDOW),
     "unusual-activity": Report(
         "Events of more than one credit", Statement("reports/unusual_activity", ActivityRow), (_limit(20),)
     ),
     "cost-validation": Report(
         "Charges against API costs", Statement("reports/cost_validation", CostValidation), _WINDOW
     ),
-    "quick-stats": Report("Quick stats", Statement("reports/quick_stats", QuickStat), (AS_OF,)),
+    "quick-stats": _rolled_up("Quick stats", "quick_stats", QuickStat, (AS_OF,)),
     "user-events": Report("One user's newest events", _USER_EVENTS, (USER, *_WINDOW, _limit(20))),
-    "user-actions": Report("One user's usage by action type", _USER_ACTIONS, (USER, *_WINDOW)),
+    "user-actions": Report("One user's usage by action type", _USER_ACTIONS, (USER, *_WINDOW), _USER_ACTIONS_ROLLED_UP),
     "user-holds": Report("One user's open holds", _USER_HOLDS, (USER, _limit(OPEN_HOLDS_MAX))),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement with the values of its parameters."""
+    """A published statement with the values of its parameters, and the statement that is run in its place, if any."""
 
-    statement: Statement[Any]
+    published: Statement[Any]
     values: Mapping[str, object]
+    rolled_up: Statement[Any] | None = None
+
+    @property
+    def statement(self) -> Statement[Any]:
+        """The statement that is run."""
+        return self.rolled_up or self.published
 
 
 def find_report(name: str) -> Report:
@@ -189,7 +214,7 @@ async def bind(ledger: Ledger, name: str, *, rows_max: int = LIMIT_MAX, **given:
     if USER.name in values:
         values["user_id"] = await find_user(ledger, said[USER.name])
         del values[USER.name]
-    return Query(report.statement, {**values, **report.paging})
+    return Query(report.statement, {**values, **report.paging}, report.rolled_up)
 
 
 def _problem(parameter: Parameter, value: Any, rows_max: int) -> str | None:
@@ -218,7 +243,7 @@ async def explain_report(ledger: Ledger, name: str, *, rows_max: int = LIMIT_MAX
 
 
 def _script(queries: Sequence[Query]) -> str:
-    return psql_script([(query.statement.source, query.values) for query in queries])
+    return psql_script([(query.published.source, query.values) for query in queries])
 
 
 async def overview(ledger: Ledger, *, days: int) -> tuple[OverviewRow, list[OverviewRow]]:
@@ -290,6 +315,6 @@ def _user(user_id: int, days: int, events: int, as_of: datetime | None) -> list[
     return [
         Query(_SHOW_USER, {"user_id": user_id}),
         Query(_USER_EVENTS, {**window, "limit": events}),
-        Query(_USER_ACTIONS, window),
+        Query(_USER_ACTIONS, window, _USER_ACTIONS_ROLLED_UP),
         Query(_USER_HOLDS, {"user_id": user_id, "limit": OPEN_HOLDS_MAX}),
     ]

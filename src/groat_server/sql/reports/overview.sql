@@ -1,5 +1,6 @@
 -- Totals of the last :days days before :as_of (null: now), in all (action_type null) and by action type. Credits are gross
--- of refunds and net of voids; refunded_credits is what was given back of these very events, whenever that was.
+-- of refunds and net of voids; refunded_credits is what was given back of these very events, whenever that was. Users are
+-- counted in all only.
 WITH refunds AS (
     SELECT user_id, event_id, SUM(amount) AS refunded
     FROM credit_ledger_entries
@@ -13,7 +14,7 @@ SELECT
     COALESCE(trim_scale(SUM(refunds.refunded)), 0) AS refunded_credits,
     COALESCE(trim_scale(SUM(ce.credits_charged - COALESCE(refunds.refunded, 0))), 0) AS net_credits,
     COALESCE(trim_scale(SUM(ce.api_cost)), 0) AS total_api_cost_dollars,
-    COUNT(DISTINCT ce.user_id) AS active_users
+    CASE WHEN GROUPING(ce.action_type) = 1 THEN COUNT(DISTINCT ce.user_id) END AS active_users
 FROM credit_usage_events ce
 LEFT JOIN refunds ON refunds.user_id = ce.user_id AND refunds.event_id = ce.id
 WHERE ce.created_at > coalesce(CAST(:as_of AS timestamptz), now()) - make_interval(days => CAST(:days AS integer))

@@ -16,7 +16,7 @@ WITH consumed AS (
 SELECT
     ROW_NUMBER() OVER (ORDER BY total_credits DESC, user_id) AS rank,
     user_id, email, full_name, events, total_credits, total_api_cost_dollars,
-    COALESCE(trim_scale(ROUND(100 * total_credits / NULLIF(SUM(total_credits) OVER (), 0), 2)), 0) AS share_percent
+    COALESCE(trim_scale(ROUND(100 * ROUND(total_credits, 24) / NULLIF(SUM(total_credits) OVER (), 0), 2)), 0) AS share_percent
 FROM consumed
 ORDER BY rank
 LIMIT :limit
