@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
-from groat_server.core.cells import cell_types, csv_cell
+from groat_server.core.cells import CellType, cell_types, csv_cell, csv_column
 from groat_server.core.credits import Amount
 from groat_server.operations.reports import REPORTS
 
@@ -54,3 +56,23 @@ def test_a_time_is_utc_wherever_the_process_runs(monkeypatch: pytest.MonkeyPatch
         time.tzset()
         assert csv_cell(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00Z"
     time.tzset()
+
+
+COLUMNS: list[tuple[CellType, list[object]]] = [
+    ("text", ["plain", "=1+1", "\t=1", None, "", 'a "b", c', "two\nlines"]),
+    ("integer", [0, -1, 2**63, None]),
+    ("number", [Amount("-0.0000005"), Amount(0), Decimal("-12.5"), None]),
+    ("instant", [datetime(2026, 1, 31, 12, 0, 0, 7, tzinfo=timezone(timedelta(hours=1))), None]),
+    ("date", [date(2026, 1, 31), None]),
+    ("flag", [True, False, None]),
+    ("list", [["=1", "b"], [], None]),
+]
+
+
+@pytest.mark.parametrize(("kind", "column"), COLUMNS)
+def test_a_column_is_written_as_each_of_its_cells_is(kind: CellType, column: list[object]) -> None:
+    """Taken out: the apostrophe, and the words of flags."""
+    written = [io.StringIO(newline=""), io.StringIO(newline="")]
+    csv.writer(written[0]).writerows(["", cell] for cell in csv_column(kind, column))
+    csv.writer(written[1]).writerows(["", csv_cell(cell)] for cell in column)
+    assert written[0].getvalue() == written[1].getvalue()

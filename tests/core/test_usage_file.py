@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from groat_server.core.usage import Usage
-from groat_server.core.usage_file import RECORD_BYTES_MAX, Lines, Record, is_csv, records
+from groat_server.core.usage_columns import read_rows
+from groat_server.core.usage_file import RECORD_BYTES_MAX, Lines, Record, count_records, is_csv, records
 from groat_server.core.usage_row import BadRow, UsageRow, read_fields
 from groat_server.errors import Unprocessable
 
@@ -21,7 +22,7 @@ GOOD: dict[str, Any] = {"occurred_at": "2026-01-31T12:00:00Z", "email": "a@examp
 
 
 def read(text: bytes, *, as_csv: bool = True) -> list[Record]:
-    return list(records(Lines(io.BytesIO(text)), as_csv=as_csv))
+    return [record for _, record in records(Lines(io.BytesIO(text)), as_csv=as_csv)]
 
 
 def row(**changes: object) -> UsageRow:
@@ -32,6 +33,14 @@ def text_row(**changes: str) -> UsageRow:
     return read_fields(GOOD | changes, as_text=True)
 
 
+def usage_of(fields: dict[str, object], *, as_text: bool = False, day: timedelta = timedelta(0), late: str) -> Usage:
+    """Read one row and return the usage of user 7 that it makes; uses before `late` are backfilled."""
+    rows, faults = read_rows([GOOD | fields], as_text=as_text)
+    assert faults == {}
+    (usage,) = rows.usages([7], ["derived"], shift=day, backfill_before=datetime.fromisoformat(late))
+    return usage
+
+
 def test_a_record_knows_the_lines_it_stands_on() -> None:
     found = read(HEADER + b't,a,x,plain\r\n\n"t",a,x,"two\nlines, ""quoted"""\nt,b,x,\n')
     assert [(record.line, record.next_line) for record in found] == [(2, 3), (4, 6), (6, 7)]
@@ -40,6 +49,20 @@ def test_a_record_knows_the_lines_it_stands_on() -> None:
     }  # fmt: skip
     assert found[1].raw == b'"t",a,x,"two\nlines, ""quoted"""'
     assert found[2].fields == {"occurred_at": "t", "email": "b", "action_type": "x"}
+
+
+@pytest.mark.parametrize("as_csv", [True, False])
+def test_records_are_counted_as_they_are_read_and_reading_may_begin_at_any_of_them(*, as_csv: bool) -> None:
+    """Taken out: the number of a record among all, which began at 1 with the first one that was read."""
+    line = b't,a,x,"open\n' if as_csv else json.dumps(GOOD).encode() + b"\n"
+    text = (HEADER if as_csv else b"") + b"\n" + line + b"\r\n" + line * 2
+    counted = list(count_records(Lines(io.BytesIO(text)), as_csv=as_csv))
+    found = list(records(Lines(io.BytesIO(text)), as_csv=as_csv))
+    assert [number for number, _ in found] == counted == [1, 2, 3]
+    assert [record.line for _, record in found] == ([3, 5, 6] if as_csv else [2, 4, 5])
+    for first_line in range(8):
+        rest = list(records(Lines(io.BytesIO(text)), as_csv=as_csv, first_line=first_line))
+        assert rest == [(number, record) for number, record in found if record.line >= first_line]
 
 
 def test_a_quote_that_is_never_closed_spoils_its_own_line_only() -> None:
@@ -126,15 +149,14 @@ def test_the_format_is_told_by_the_suffix_or_else_by_looking(suffix: str, head: 
 
 
 def test_a_row_becomes_a_usage() -> None:
-    read_row = text_row(
-        email=" A@Example.com ", model="lamp", provider="p", input_tokens="10", cache_read_tokens="4",
-        cache_write_tokens="6", output_tokens="3", reasoning_tokens="3", quantity="1.50", api_cost="1e-05",
-        description="two\nlines", session_id="s", metadata='{"a": [1, 0.5]}', occurred_at="2026-01-31 12:00:00.5+01",
-    )  # fmt: skip
-    assert read_row.user == "a@example.com"
-    usage = read_row.usage(
-        7, key="derived", shift=timedelta(days=1), backfill_before=datetime(2026, 2, 1, 12, tzinfo=UTC)
-    )
+    fields: dict[str, object] = {
+        "email": " A@Example.com ", "model": "lamp", "provider": "p", "input_tokens": "10", "cache_read_tokens": "4",
+        "cache_write_tokens": "6", "output_tokens": "3", "reasoning_tokens": "3", "quantity": "1.50",
+        "api_cost": "1e-05", "description": "two\nlines", "session_id": "s", "metadata": '{"a": [1, 0.5]}',
+        "occurred_at": "2026-01-31 12:00:00.5+01",
+    }  # fmt: skip
+    assert read_rows([GOOD | fields], as_text=True)[0].users == ["a@example.com"]
+    usage = usage_of(fields, as_text=True, day=timedelta(days=1), late="2026-02-01T12:00:00Z")
     assert (usage.user_id, usage.idempotency_key, usage.backfill) == (7, "derived", True)
     assert usage.occurred_at == datetime(2026, 2, 1, 11, 0, 0, 500_000, tzinfo=UTC)
     assert (usage.input_tokens, usage.cache_read_tokens, usage.reasoning_tokens) == (10, 4, 3)
@@ -143,9 +165,7 @@ def test_a_row_becomes_a_usage() -> None:
 
 
 def test_a_row_keeps_its_own_key_and_an_absent_value_is_no_value() -> None:
-    usage = row(idempotency_key="own", model=None).usage(
-        None, key="derived", shift=timedelta(0), backfill_before=datetime(2020, 1, 1, tzinfo=UTC)
-    )
+    usage = usage_of({"idempotency_key": "own", "model": None}, late="2020-01-01T00:00:00Z")
     assert (usage.idempotency_key, usage.model, usage.input_tokens, usage.backfill) == ("own", None, 0, False)
 
 
@@ -295,9 +315,9 @@ def test_an_open_quote_takes_no_more_lines_than_a_record_may_have() -> None:
     line = b"x" * 999 + b"\n"
     lines = Lines(io.BytesIO(HEADER + b't,a,x,"open\n' + line * 700 + b'end"\n'))
     found = records(lines, as_csv=True)
-    first = next(found)
+    _, first = next(found)
     assert (first.line, first.next_line, first.fault) == (2, 3, "a quoted text has no end")
-    assert lines.offset < RECORD_BYTES_MAX + 2000
+    assert lines.offset <= 2 * RECORD_BYTES_MAX  # it is read in blocks
     assert len(list(found)) == 701
 
 
@@ -322,13 +342,13 @@ def test_a_row_hands_on_every_field() -> None:
         "metadata": {"a": 1},
     }  # fmt: skip
     at = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    usage = row(**values).usage(7, key="derived", shift=timedelta(0), backfill_before=at)
+    usage = usage_of(values, late="2026-01-31T12:00:00Z")
     assert usage == Usage(user_id=7, occurred_at=at, backfill=False, **values)
 
 
 def test_a_row_that_says_little_has_no_tokens_and_nothing_else() -> None:
     at = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    usage = row().usage(7, key="derived", shift=timedelta(0), backfill_before=at + timedelta(microseconds=1))
+    usage = usage_of({}, late="2026-01-31T12:00:00.000001Z")
     assert usage == Usage(user_id=7, idempotency_key="derived", action_type="chat", occurred_at=at, backfill=True)
 
 

@@ -22,8 +22,9 @@ from genai_prices import calc_price
 from groat_server.core.import_rows import Claimed
 from groat_server.errors import Conflict, GroatError, NotFound, Unprocessable
 from groat_server.operations.imports import ImportProgress, import_file
+from groat_server.operations.prices import set_price
 from groat_server.operations.rejects import Reject, RejectsFile
-from groat_server.operations.usage import BATCH_MAX, charge
+from groat_server.operations.usage import BATCH_MAX, charge, charge_on, price_ahead
 from groat_server.sql import Statement
 from tests.operations.ledgers import ask, new_user, use
 
@@ -54,6 +55,7 @@ async def main(url, path):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+PEAK = "\nimport resource; print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
 
 
 def line(number: int, **changes: str) -> dict[str, str]:
@@ -296,6 +298,36 @@ def kill_import(address: Address, path: Path, rows: int) -> None:
                 break
         process.wait(timeout=30)
     assert process.returncode == -signal.SIGKILL
+
+
+async def test_what_was_priced_ahead_is_priced_anew_if_the_book_has_changed(ledger: Ledger) -> None:
+    """Taken out: the pricing by the newer book; the call then gave up."""
+    user = await new_user(ledger)
+    usages = [use(user, f"key-{number}", 2, occurred_at=START) for number in range(3)]
+    async with ledger.database.write() as connection:
+        ahead = await price_ahead(ledger, connection, usages)
+        ever = datetime(2000, 1, 1, tzinfo=UTC)
+        await set_price(connection, kind="action", name="unit", rates={"credits_per_unit": 3}, valid_from=ever)
+        receipts = await charge_on(ledger, connection, usages, ahead=ahead)
+    assert [receipt.charge and receipt.charge.credits_charged for receipt in receipts] == [6, 6, 6]
+
+
+async def test_memory_does_not_grow_with_the_file(ledger_address: Address, tmp_path: Path) -> None:
+    """Taken out: the bound on the rows of a batch; the larger import then took 150 MB more."""
+    small, large = [
+        await asyncio.to_thread(
+            peak_of_import, ledger_address, write_csv(tmp_path / f"{count}.csv", map(line, range(count)))
+        )
+        for count in (10_000, 110_000)
+    ]
+    assert large - small < 16 * 2**20
+
+
+def peak_of_import(address: Address, path: Path) -> int:
+    """Import in a process of its own; return the most memory that it had, in bytes."""
+    command = [sys.executable, "-c", IMPORT + PEAK, address.url, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return int(done.stdout.rpartition("peak ")[2])
 
 
 async def test_a_file_that_is_being_imported_cannot_be_imported_twice(ledger: Ledger, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import Field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CellType = Literal["text", "integer", "number", "instant", "date", "flag", "list"]
 
@@ -38,7 +41,7 @@ def plain_text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
         case list():
             return " ".join(map(str, value))
         case _:
@@ -49,3 +52,14 @@ def csv_cell(value: object) -> str:
     """Return a CSV cell; text that a spreadsheet would run as a formula gets a leading apostrophe, numbers do not."""
     text = plain_text(value)
     return f"'{text}" if isinstance(value, str | list) and text.startswith(_FORMULA) else text
+
+
+def csv_column(kind: CellType, column: Sequence[Any]) -> Sequence[Any]:
+    """Return a column's cells such that a csv.writer writes each as `csv_cell` would."""
+    match kind:
+        case "text":
+            return [f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell for cell in column]
+        case "integer" | "number" | "date":
+            return column
+        case _:
+            return list(map(csv_cell, column))

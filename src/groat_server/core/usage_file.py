@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 RECORD_BYTES_MAX = 64 * 1024
 """Bytes of one record; a longer one is bad, and only its beginning is kept."""
 
+_BLOCK_BYTES = RECORD_BYTES_MAX  # so that only a line of two blocks can be overlong
 _BOM = b"\xef\xbb\xbf"
 _KEPT_OF_OVERLONG = 1000
 _JSON_SUFFIXES = {".jsonl", ".ndjson"}
 _UNCLOSED = "a quoted text has no end"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One record, and where it stands: from the physical `line` (1 is the first) to before `next_line`.
 
@@ -56,19 +58,22 @@ class Lines:
         self._until = until
 
     def __iter__(self) -> Iterator[bytes]:
-        line = self._piece().removeprefix(_BOM)
-        while line:
-            yield line
-            while len(line) > RECORD_BYTES_MAX and not line.endswith(b"\n"):
-                line = self._piece()  # the rest of an overlong line
-            line = self._piece()
+        begun = b""  # a line whose end is in a block to come, or its beginning where it is overlong
+        block = self._block().removeprefix(_BOM)
+        while block:
+            lines = io.BytesIO(block).readlines()
+            lines[0] = (begun + lines[0])[: RECORD_BYTES_MAX + 1]
+            begun = b"" if block.endswith(b"\n") else lines.pop()
+            yield from lines
+            block = self._block()
+        if begun:
+            yield begun
 
-    def _piece(self) -> bytes:
-        most = RECORD_BYTES_MAX + 1
-        piece = self._stream.readline(most if self._until is None else min(most, self._until - self.offset))
-        self.offset += len(piece)
-        self.digest.update(piece)
-        return piece
+    def _block(self) -> bytes:
+        block = self._stream.read(_BLOCK_BYTES if self._until is None else min(_BLOCK_BYTES, self._until - self.offset))
+        self.offset += len(block)
+        self.digest.update(block)
+        return block
 
 
 def is_csv(suffix: str, head: bytes) -> bool:
@@ -79,13 +84,29 @@ def is_csv(suffix: str, head: bytes) -> bool:
     return not head.removeprefix(_BOM).lstrip().startswith((b"{", b"["))
 
 
-def records(lines: Iterable[bytes], *, as_csv: bool) -> Iterator[Record]:
-    """Return the records of a file; blank lines are none.
+def records(lines: Iterable[bytes], *, as_csv: bool, first_line: int = 0) -> Iterator[tuple[int, Record]]:
+    """Return the records of a file from `first_line` on, each with its number among all (1 is the first).
 
-    Raises Unprocessable (bad_file) where the file as a whole cannot be imported: a CSV without a header, a JSON array,
-    columns (or fields of the first JSON object) that we do not know, or required ones that are missing.
+    Blank lines are none. Raises Unprocessable (bad_file) where the file as a whole cannot be imported: a CSV without a
+    header, a JSON array, columns (or fields of the first JSON object) that we do not know, or required ones that are
+    missing.
     """
-    return _csv_records(iter(lines)) if as_csv else _json_records(iter(lines))
+    lines = iter(lines)
+    if as_csv:
+        columns = _header(lines)
+        return (
+            (number, _csv_record(columns, *span))
+            for number, span in enumerate(_csv_spans(lines, columns), 1)
+            if span[0] >= first_line
+        )
+    return ((number, _json_record(*span)) for number, span in enumerate(_json_spans(lines), 1) if span[0] >= first_line)
+
+
+def count_records(lines: Iterable[bytes], *, as_csv: bool) -> Iterator[int]:
+    """Return the numbers that `records` gives, without reading what is in each record. Raises what that raises."""
+    lines = iter(lines)
+    spans: Iterator[object] = _csv_spans(lines, _header(lines)) if as_csv else _json_spans(lines)
+    return (number for number, _ in enumerate(spans, 1))
 
 
 def check_columns(columns: Sequence[str]) -> None:
@@ -104,54 +125,61 @@ def check_columns(columns: Sequence[str]) -> None:
         raise _bad_file(f"The file lacks the column {', '.join(missing)}.")
 
 
-def _csv_records(lines: Iterator[bytes]) -> Iterator[Record]:
-    columns: list[str] | None = None
-    # Lines that a record with an open quote took in vain, to be read again: one bad quote spoils one line.
+def _header(lines: Iterator[bytes]) -> list[str]:
+    line = next(lines, b"")
+    if not line:
+        raise _bad_file("The file is empty; a CSV begins with a header.")
+    try:
+        columns = [column.strip() for column in _csv_values(line)]
+    except (ValueError, csv.Error) as error:
+        raise _bad_file(f"The header cannot be read: {error}.") from None
+    check_columns(columns)
+    return columns
+
+
+def _csv_spans(lines: Iterator[bytes], columns: Sequence[str]) -> Iterator[tuple[int, list[bytes], str | None]]:
+    """Yield the lines that make a record each, after the header, with the number of the first and what is amiss.
+
+    A quote that has no end spoils one line: those that it took in vain are read again.
+    """
     again: deque[bytes] = deque()
-    number = 1
-    while line := _next(lines, again):
-        if columns is None:
-            columns = _header(line)
-            number += 1
-            continue
+    number = 2
+    while line := again.popleft() if again else next(lines, b""):
         taken = [line]
+        fault = None
         if b'"' in line:
             _take_quoted(taken, lines, again)
-        if line.strip():
-            record = _csv_record(number, taken, columns)
-            if record.fault is not None and len(taken) > 1:
+            if len(taken) > 1 and _csv_record(columns, number, taken).fault is not None:
                 again.extendleft(reversed(taken[1:]))
-                taken = [line]
-                record = Record(number, number + 1, _trimmed(line), None, _UNCLOSED)
-            yield record
+                taken, fault = [line], _UNCLOSED
+        if line.strip():
+            yield number, taken, fault
         number += len(taken)
-    if columns is None:
-        raise _bad_file("The file is empty; a CSV begins with a header.")
-
-
-def _next(lines: Iterator[bytes], again: deque[bytes]) -> bytes:
-    return again.popleft() if again else next(lines, b"")
 
 
 def _take_quoted(taken: list[bytes], lines: Iterator[bytes], again: deque[bytes]) -> None:
     """Add the lines over which a record goes on: to where its quotes are even, it is too long, or the file ends."""
     quotes, size = taken[0].count(b'"'), len(taken[0])
-    while quotes % 2 and size <= RECORD_BYTES_MAX and (line := _next(lines, again)):
+    while quotes % 2 and size <= RECORD_BYTES_MAX and (line := again.popleft() if again else next(lines, b"")):
         taken.append(line)
         quotes += line.count(b'"')
         size += len(line)
 
 
-def _csv_record(number: int, taken: Sequence[bytes], columns: Sequence[str]) -> Record:
-    raw = b"".join(taken)
+def _csv_record(columns: Sequence[str], number: int, taken: Sequence[bytes], fault: str | None = None) -> Record:
+    raw = taken[0] if len(taken) == 1 else b"".join(taken)
     following = number + len(taken)
+    if fault is not None:
+        return Record(number, following, _trimmed(raw), None, fault)
     try:
         values = _csv_values(raw)
         if len(values) != len(columns):
             raise ValueError(f"it has {len(values)} values where the header has {len(columns)} columns")  # noqa: TRY301 - one way out
     except (ValueError, csv.Error) as error:
         return Record(number, following, _trimmed(raw), None, str(error))
-    fields: dict[str, object] = {column: value for column, value in zip(columns, values, strict=True) if value}
+    fields: dict[str, object] = dict(zip(columns, values, strict=True))
+    if "" in values:
+        fields = {column: value for column, value in fields.items() if value}
     return Record(number, following, _trimmed(raw), fields)
 
 
@@ -166,34 +194,29 @@ def _csv_values(raw: bytes) -> list[str]:
     return values
 
 
-def _header(line: bytes) -> list[str]:
-    try:
-        columns = [column.strip() for column in _csv_values(line)]
-    except (ValueError, csv.Error) as error:
-        raise _bad_file(f"The header cannot be read: {error}.") from None
-    check_columns(columns)
-    return columns
-
-
-def _json_records(lines: Iterator[bytes]) -> Iterator[Record]:
+def _json_spans(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
     is_first = True
     for number, line in enumerate(lines, 1):
         raw = line.strip()
         if not raw:
             continue
-        if is_first and raw.startswith(b"["):
-            raise _bad_file("The file is one JSON array; JSON Lines have one object a line.")
-        try:
-            fields = strict_json(_decoded(line))
-            if not isinstance(fields, dict):
-                raise ValueError("it is not a JSON object")  # noqa: TRY004, TRY301 - one way out, as for other faults
-        except ValueError as error:
-            yield Record(number, number + 1, _trimmed(line), None, str(error))
-            continue
         if is_first:
-            check_columns(list(fields))
-            is_first = False
-        yield Record(number, number + 1, _trimmed(line), fields)
+            if raw.startswith(b"["):
+                raise _bad_file("The file is one JSON array; JSON Lines have one object a line.")
+            if (fields := _json_record(number, line).fields) is not None:
+                check_columns(list(fields))
+                is_first = False
+        yield number, line
+
+
+def _json_record(number: int, line: bytes) -> Record:
+    try:
+        fields = strict_json(_decoded(line))
+        if not isinstance(fields, dict):
+            raise ValueError("it is not a JSON object")  # noqa: TRY004, TRY301 - one way out, as for other faults
+    except ValueError as error:
+        return Record(number, number + 1, _trimmed(line), None, str(error))
+    return Record(number, number + 1, _trimmed(line), fields)
 
 
 def _decoded(raw: bytes) -> str:

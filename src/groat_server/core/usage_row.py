@@ -1,6 +1,7 @@
-"""One row of a usage log: the strict values of its fields, and the usage they make.
+"""One row of a usage log: the strict values of its fields, or why it has none.
 
-The rules of the values are those of every surface (`values`). Where the fields come from is in `usage_file`.
+The rules of the values are those of every surface (`values`). Where the fields come from is in `usage_file`; many rows
+at a time are read in `usage_columns`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from groat_server.core.credits import MAX_API_COST
-from groat_server.core.usage import Usage
 from groat_server.core.values import (
     METADATA_BYTES_MAX,
     QUANTITY_MAX,
@@ -28,11 +28,11 @@ from groat_server.core.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-_REQUIRED = ("occurred_at", "action_type")
-_NEVER_NULL = frozenset({*_REQUIRED, *_TOKENS, "email", "user"})
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+REQUIRED = ("occurred_at", "action_type")
+NEVER_NULL = frozenset({*REQUIRED, *TOKENS, "email", "user"})
 
 
 class BadRow(ValueError):
@@ -50,30 +50,6 @@ class UsageRow:
     occurred_at: datetime
     values: dict[str, Any]
 
-    def usage(self, user_id: int | None, *, key: str, shift: timedelta, backfill_before: datetime) -> Usage:
-        """Return the usage of this user, at the row's time plus `shift`; `key` is for a row that has none."""
-        values = self.values
-        occurred_at = self.occurred_at + shift
-        return Usage(
-            user_id=user_id,
-            idempotency_key=values.get("idempotency_key", key),
-            action_type=values["action_type"],
-            model=values.get("model"),
-            provider=values.get("provider"),
-            input_tokens=values.get("input_tokens", 0),
-            output_tokens=values.get("output_tokens", 0),
-            cache_read_tokens=values.get("cache_read_tokens", 0),
-            cache_write_tokens=values.get("cache_write_tokens", 0),
-            reasoning_tokens=values.get("reasoning_tokens", 0),
-            quantity=values.get("quantity"),
-            api_cost=values.get("api_cost"),
-            occurred_at=occurred_at,
-            description=values.get("description"),
-            session_id=values.get("session_id"),
-            metadata=values.get("metadata"),
-            backfill=occurred_at < backfill_before,
-        )
-
 
 def read_fields(fields: Mapping[str, object], *, as_text: bool) -> UsageRow:
     """Return what a row's fields say; `as_text` where every value is text (CSV) and not JSON's own. Raises BadRow."""
@@ -83,7 +59,7 @@ def read_fields(fields: Mapping[str, object], *, as_text: bool) -> UsageRow:
         parse = parsers.get(name)
         if parse is None:
             raise BadRow(f"there is no field {name!r}"[:200])
-        if value is None and name not in _NEVER_NULL:
+        if value is None and name not in NEVER_NULL:
             continue
         try:
             values[name] = parse(value)
@@ -93,7 +69,7 @@ def read_fields(fields: Mapping[str, object], *, as_text: bool) -> UsageRow:
 
 
 def _row(values: dict[str, Any]) -> UsageRow:
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in values:
             raise BadRow(f"{name} is missing")
     if ("email" in values) == ("user" in values):
@@ -137,11 +113,11 @@ _COMMON: dict[str, Callable[[object], object]] = {
 
 TEXT_FIELDS = {
     **_COMMON,
-    **dict.fromkeys(_TOKENS, _tokens_as_text),
+    **dict.fromkeys(TOKENS, _tokens_as_text),
     "user": _user_as_text,
     "metadata": _metadata_as_text,
 }
-JSON_FIELDS = {**_COMMON, **dict.fromkeys(_TOKENS, tokens), "user": _user_as_json, "metadata": metadata}
+JSON_FIELDS = {**_COMMON, **dict.fromkeys(TOKENS, tokens), "user": _user_as_json, "metadata": metadata}
 _WITHOUT_PARTS = TEXT_FIELDS.keys() - {"cache_read_tokens", "cache_write_tokens", "reasoning_tokens"}
 FIELD_NAMES = tuple(TEXT_FIELDS)
 """The fields that a row may have."""

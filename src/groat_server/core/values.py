@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from groat_server.core.credits import DECIMALS, MAX_TOKENS, ZERO, plain, trimmed
+from groat_server.core.credits import DECIMALS, MAX_TOKENS, ZERO, Amount, plain, trimmed
 from groat_server.core.text import is_safe, normal_email
 
 ID_MAX = 2**63 - 1
@@ -28,13 +28,16 @@ EMAIL_LENGTH_MAX = 320
 YEARS = range(2000, 2101)
 AMOUNT_PATTERN = r"[0-9]{1,16}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?"
 ACTION_TYPE_PATTERN = r"[a-z0-9_.:-]{1,64}"
+TIME_PATTERN = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
+DIGITS_MAX = 19
 
 _NUMBER_LENGTH_MAX = 60
 _AMOUNT = re.compile(AMOUNT_PATTERN)
 _SIGNED_AMOUNT = re.compile(f"-?{AMOUNT_PATTERN}")
+_SHORT_AMOUNT = re.compile(rf"[0-9]{{1,16}}(\.[0-9]{{1,{DECIMALS}}})?")
 _ACTION_TYPE = re.compile(ACTION_TYPE_PATTERN)
-_DIGITS = re.compile(r"[0-9]{1,19}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)", re.ASCII)
+_DIGITS = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}")
+_TIME = re.compile(TIME_PATTERN, re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 
@@ -43,14 +46,10 @@ def strict_json(text: str) -> Any:
 
     Refuses repeated keys, NaN and Infinity, and numbers or depths out of bounds.
     """
+    if text.startswith("\ufeff"):
+        raise ValueError("must be JSON: Unexpected UTF-8 BOM (decode using utf-8-sig), at character 1")
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_float=_fraction,
-            parse_int=_integer,
-            parse_constant=_refuse_constant,
-        )
+        return _JSON.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"must be JSON: {error.msg}, at character {error.pos + 1}") from None
     except RecursionError:
@@ -106,22 +105,30 @@ def tokens(value: object) -> int:
 
 def amount(value: object, *, most: Decimal, least: Decimal = ZERO) -> Decimal:
     """Return an amount from `least` to `most`, from a number or a decimal text, trimmed."""
-    pattern = _SIGNED_AMOUNT if least < 0 else _AMOUNT
-    match value:
-        case str() if pattern.fullmatch(value):
-            number = Decimal(value)
-        case Decimal():
-            number = value
-        case int() if not isinstance(value, bool):
-            number = Decimal(value)
-        case _:
-            raise ValueError("must be a number or a decimal string")
-    if not least <= number <= most:
-        raise ValueError(f"must be from {plain(least)} to {plain(most)}")
-    number = trimmed(number)
+    if isinstance(value, str) and _SHORT_AMOUNT.fullmatch(value):  # nearly all are: their text is trimmed, not they
+        number = Amount(value.rstrip("0").rstrip(".") if "." in value else value)
+        return _within(number, least, most)
+    number = trimmed(_within(_number(value, _SIGNED_AMOUNT if least < 0 else _AMOUNT), least, most))
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and -exponent > DECIMALS:
         raise ValueError(f"must have at most {DECIMALS} decimals")
+    return number
+
+
+def _number(value: object, pattern: re.Pattern[str]) -> Decimal:
+    match value:
+        case str() if pattern.fullmatch(value):
+            return Decimal(value)
+        case Decimal():
+            return value
+        case int() if not isinstance(value, bool):
+            return Decimal(value)
+    raise ValueError("must be a number or a decimal string")
+
+
+def _within(number: Decimal, least: Decimal, most: Decimal) -> Decimal:
+    if not least <= number <= most:
+        raise ValueError(f"must be from {plain(least)} to {plain(most)}")
     return number
 
 
@@ -160,7 +167,7 @@ def metadata(value: object) -> dict[str, object]:
     return value
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**14)
 def _email(value: str) -> str:
     address = normal_email(text(value, longest=EMAIL_LENGTH_MAX))
     if not _EMAIL.fullmatch(address) or len(address) > EMAIL_LENGTH_MAX:
@@ -207,3 +214,12 @@ def _integer(number: str) -> int:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"must not have {name}, which is not JSON")
+
+
+# Made once: making one takes longer than reading a short text with it.
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_fraction,
+    parse_int=_integer,
+    parse_constant=_refuse_constant,
+)

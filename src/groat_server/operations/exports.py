@@ -14,13 +14,14 @@ import tempfile
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 import xlsxwriter
 
-from groat_server.core.cells import csv_cell, plain_text
+from groat_server.core.cells import csv_column, plain_text
 from groat_server.errors import Unprocessable
-from groat_server.operations.reports import FILE_ROWS_MAX, bind, find_report
+from groat_server.operations.reports import FILE_ROWS_MAX, SHEET_ROWS_MAX, bind, find_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +32,19 @@ if TYPE_CHECKING:
 FileFormat = Literal["csv", "xlsx", "parquet"]
 
 BOM = b"\xef\xbb\xbf"
-_BATCH = 250  # so that a charge waits a few milliseconds for it at most
+_BATCH = 500  # so that a charge waits a few milliseconds for it at most
 _IN_MEMORY_BYTES = 2**20
 _DIGITS_OF_A_SPREADSHEET = 15
 _PARQUET_PRECISION, _PARQUET_SCALE = 38, 12
+_PARQUET_GROUP = 50_000  # rows of a row group: each takes room in the file's index, which stays in memory
 _WIDTHS: Mapping[CellType, int] = {"text": 28, "list": 28, "instant": 19, "date": 11}
 
 
 class _Writer(Protocol):
     """Writes rows to a file, batch by batch."""
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write these rows."""
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Write some rows, given by their columns."""
 
     def close(self) -> None:
         """Complete the file, which stays open."""
@@ -56,7 +58,8 @@ async def export_report(
     With `bom`, CSV begins with the mark by which spreadsheets know UTF-8. Raises what `bind` raises, and Unprocessable
     (parquet_not_installed).
     """
-    query = await bind(ledger, name, rows_max=FILE_ROWS_MAX, **given)
+    rows_max = SHEET_ROWS_MAX if file_format == "xlsx" else FILE_ROWS_MAX
+    query = await bind(ledger, name, rows_max=rows_max, **given)
     columns = find_report(name).columns
     with ExitStack() as undone:
         file = undone.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))
@@ -75,7 +78,7 @@ async def export_report(
 
 
 def _write(writer: _Writer, rows: Sequence[object], columns: Sequence[str]) -> None:
-    writer.write([[getattr(row, column) for column in columns] for row in rows])
+    writer.write([list(map(attrgetter(column), rows)) for column in columns])
 
 
 class _Csv:
@@ -85,9 +88,10 @@ class _Csv:
         self._text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
         self._rows = csv.writer(self._text)
         self._rows.writerow(columns)
+        self._kinds = tuple(columns.values())
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        self._rows.writerows([[csv_cell(cell) for cell in row] for row in rows])
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        self._rows.writerows(zip(*map(csv_column, self._kinds, columns), strict=True))
 
     def close(self) -> None:
         self._text.detach()
@@ -110,11 +114,11 @@ class _Xlsx:
         self._sheet.freeze_panes(1, 0)
         self._next = 1
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        for number, row in enumerate(rows, self._next):
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        for number, row in enumerate(zip(*columns, strict=True), self._next):
             for column, cell in enumerate(row):
                 self._write_cell(number, column, cell)
-        self._next += len(rows)
+        self._next += len(columns[0])
 
     def _write_cell(self, row: int, column: int, value: object) -> None:
         match value:
@@ -159,16 +163,29 @@ class _Parquet:
             "flag": pa.bool_(),
             "list": pa.list_(pa.string()),
         }
+        self._pa = pa
         self._schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-        self._make = pa.record_batch
         self._writer = parquet.ParquetWriter(file, self._schema)
+        self._batches: list[Any] = []
+        self._rows = 0
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        self._writer.write_batch(self._make(columns, schema=self._schema))
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        self._batches.append(self._pa.record_batch(list(columns), schema=self._schema))
+        self._rows += len(columns[0])
+        if self._rows >= _PARQUET_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        self._writer.write_table(self._pa.Table.from_batches(self._batches, schema=self._schema))
+        self._batches.clear()
+        self._rows = 0
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            if self._batches:
+                self._write_group()
+        finally:
+            self._writer.close()
 
 
 _WRITERS: Mapping[FileFormat, Callable[[BinaryIO, Mapping[str, CellType]], _Writer]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from groat_server.core.usage_file import Lines, Record, is_csv, records
-from groat_server.core.usage_row import BadRow, UsageRow, read_fields
+from groat_server.core.usage_columns import UsageRows, read_rows
+from groat_server.core.usage_file import Lines, Record, count_records, is_csv, records
 from groat_server.errors import Conflict
 from groat_server.operations.rejects import Reject
 from groat_server.operations.usage import BATCH_MAX
@@ -31,6 +31,20 @@ class Survey:
     latest: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows in the order of the file: the good ones, each beside its record, and the bad ones.
+
+    `rows_read` are those of the file up to here; the lines before `next_line` are in this batch or in an earlier one.
+    """
+
+    records: list[Record]
+    rows: UsageRows
+    rejects: list[Reject]
+    rows_read: int
+    next_line: int
+
+
 def survey_file(path: Path, told: Callable[[int], None], *, with_times: bool) -> Survey:
     """Read a file once; `told` hears the rows so far now and then. Raises Unprocessable (bad_file)."""
     with path.open("rb") as stream:
@@ -38,43 +52,39 @@ def survey_file(path: Path, told: Callable[[int], None], *, with_times: bool) ->
         stream.seek(0)
         lines = Lines(stream)
         rows, latest = 0, None
-        for rows, record in enumerate(records(lines, as_csv=as_csv), 1):
-            if with_times and isinstance(row := _read(record, as_csv=as_csv), UsageRow):
-                latest = row.occurred_at if latest is None else max(latest, row.occurred_at)
+        for rows, found in _latest(lines, as_csv=as_csv) if with_times else _counted(lines, as_csv=as_csv):
+            latest = found
             if rows % _SURVEY_STEP == 0:
                 told(rows)
     return Survey(as_csv, lines.digest.digest(), lines.offset, rows, latest)
 
 
-def _read(record: Record, *, as_csv: bool) -> UsageRow | Reject:
-    if record.fields is None:
-        return Reject(record.line, f"invalid: {record.fault}", record.raw)
-    try:
-        return read_fields(record.fields, as_text=as_csv)
-    except BadRow as error:
-        return Reject(record.line, f"invalid: {error}", record.raw)
+def _counted(lines: Lines, *, as_csv: bool) -> Iterator[tuple[int, None]]:
+    return ((rows, None) for rows in count_records(lines, as_csv=as_csv))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some rows in the order of the file: those to charge, each with its record, and those that cannot be."""
-
-    charges: list[tuple[Record, UsageRow]]
-    rejects: list[Reject]
-    rows_read: int
-    next_line: int
+def _latest(lines: Lines, *, as_csv: bool) -> Iterator[tuple[int, datetime | None]]:
+    """Yield the rows so far, and the latest time of the good ones among them."""
+    latest = None
+    for batch in _batches(records(lines, as_csv=as_csv), as_csv=as_csv):
+        times = batch.rows.occurred_at
+        latest = max(times if latest is None else (latest, *times), default=None)
+        yield batch.rows_read, latest
 
 
 def batches(path: Path, survey: Survey, first_line: int) -> Iterator[Batch]:
     """Read the batches from `first_line` on. Raises Conflict (file_changed) where the file is not the surveyed one."""
     with path.open("rb") as stream:
         lines = Lines(stream, survey.length)
-        numbered = enumerate(records(lines, as_csv=survey.as_csv), 1)
-        fresh = ((number, record) for number, record in numbered if record.line >= first_line)
-        while taken := _take(fresh):
-            yield _batch(taken, as_csv=survey.as_csv)
+        unread = records(lines, as_csv=survey.as_csv, first_line=first_line)
+        yield from _batches(unread, as_csv=survey.as_csv)
         if lines.digest.digest() != survey.digest:
             raise Conflict("The file has changed while it was imported.", code="file_changed")
+
+
+def _batches(numbered: Iterator[tuple[int, Record]], *, as_csv: bool) -> Iterator[Batch]:
+    while taken := _take(numbered):
+        yield _batch(taken, as_csv=as_csv)
 
 
 def _take(numbered: Iterator[tuple[int, Record]]) -> list[tuple[int, Record]]:
@@ -89,13 +99,11 @@ def _take(numbered: Iterator[tuple[int, Record]]) -> list[tuple[int, Record]]:
 
 
 def _batch(taken: Sequence[tuple[int, Record]], *, as_csv: bool) -> Batch:
-    charges: list[tuple[Record, UsageRow]] = []
-    rejects: list[Reject] = []
-    for _, record in taken:
-        row = _read(record, as_csv=as_csv)
-        if isinstance(row, Reject):
-            rejects.append(row)
-        else:
-            charges.append((record, row))
+    rejects = [Reject(each.line, f"invalid: {each.fault}", each.raw) for _, each in taken if each.fields is None]
+    readable = [record for _, record in taken if record.fields is not None]
+    rows, reasons = read_rows([record.fields for record in readable if record.fields is not None], as_text=as_csv)
+    for place, reason in reasons.items():
+        rejects.append(Reject(readable[place].line, f"invalid: {reason}", readable[place].raw))
+    good = [record for place, record in enumerate(readable) if place not in reasons]
     rows_read, last = taken[-1]
-    return Batch(charges, rejects, rows_read, last.next_line)
+    return Batch(good, rows, rejects, rows_read, last.next_line)

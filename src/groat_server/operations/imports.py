@@ -8,9 +8,10 @@ batch it is saved how far the job is; a run that was killed in between meets its
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -22,11 +23,10 @@ from psycopg.types.json import Jsonb
 from groat_server.core.credits import EXACT, ZERO, trimmed
 from groat_server.core.import_rows import Claimed, ImportJob, NextLine
 from groat_server.core.outcomes import DETAILS, Outcome
-from groat_server.core.usage import Usage
 from groat_server.errors import Busy, Conflict, GroatError, NotFound
 from groat_server.operations.import_reading import Batch, Survey, batches, survey_file
 from groat_server.operations.rejects import Reject, RejectsFile
-from groat_server.operations.usage import Receipt, charge
+from groat_server.operations.usage import Priced, Receipt, charge_on, price_ahead
 from groat_server.operations.users import ensure_users, find_users
 from groat_server.sql import Statement
 
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from groat_server.core.usage_file import Record
-    from groat_server.core.usage_row import UsageRow
+    from groat_server.core.usage import Usage
     from groat_server.operations.ledger import Ledger
 
 _CLAIM = Statement("imports/claim", Claimed)
@@ -46,7 +45,8 @@ _OPEN_JOB = Statement("imports/open_job", ImportJob)
 _SAVE_PROGRESS = Statement("imports/save_progress", NextLine)
 
 _BACKFILL_AGE = timedelta(days=34)  # a day less than what a charge takes without: the import itself takes time
-_REMEMBERED_USERS_MAX = 10_000
+_REMEMBERED_USERS_MAX = 50_000  # of some 200 bytes each
+_COLLECTED_OBJECTS = 100_000
 _CLAIM_ATTEMPTS, _CLAIM_PAUSE = 10, 0.2  # the server may take a moment to notice that a killed run is gone
 _CHARGE_ATTEMPTS, _CHARGE_PAUSE = 6, 0.2
 
@@ -122,7 +122,8 @@ async def import_file(
         run = _Run(ledger, path, survey, job, create_users=create_users, settled=settled, tell=tell)
         rejects = rejects or path.with_name(path.name + ".rejects.csv")
         if job.finished_at is None:
-            await run.charge_all(RejectsFile(rejects))
+            with _collecting_rarely():
+                await run.charge_all(RejectsFile(rejects))
     return run.report(time.monotonic() - started, rejects)
 
 
@@ -136,6 +137,20 @@ async def _survey(path: Path, tell: Callable[[ImportProgress], None], *, with_ti
         return await asyncio.to_thread(survey_file, path, told, with_times=with_times)
     except OSError as error:
         raise GroatError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Let the garbage collector look for cycles seldom: rows have none, and it would look through each of them.
+
+    That took a quarter of the processor time of an import.
+    """
+    threshold = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_OBJECTS, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
 
 
 @asynccontextmanager
@@ -163,6 +178,15 @@ async def _claimed_job(
                 await _RELEASE.one(connection, digest=survey.digest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A batch, and its usages as they are to be charged; `priced` where there are any."""
+
+    batch: Batch
+    usages: list[Usage]
+    priced: Priced | None
+
+
 @dataclass(slots=True)
 class _Run:
     """One run of a job: what it remembers, and what it has done."""
@@ -186,14 +210,13 @@ class _Run:
         """Charge what is left of the file. One call is in flight at a time, so each user's order is the file's."""
         await asyncio.to_thread(rejects.resume, self.job.next_line)
         next_line = self.job.next_line
-        async with aclosing(self._prepared()) as prepared, _Background[None]() as behind:
-            async for batch, usages in prepared:
-                receipts = await self._charge(usages)
+        async with aclosing(self._charged()) as charged:
+            async for batch, receipts in charged:
                 refused = self._count(batch, receipts)
                 if refused:
                     await asyncio.to_thread(rejects.append, refused)
                 next_line = batch.next_line
-                await behind.start(self._save(next_line))
+                await self._save(next_line)
                 self.tell(self._progress(batch.rows_read))
         await self._save(next_line, is_finished=True)
 
@@ -214,24 +237,46 @@ class _Run:
             rejects=str(rejects) if self.rejected else None,
         )
 
-    async def _prepared(self) -> AsyncGenerator[tuple[Batch, list[Usage]], None]:
+    async def _charged(self) -> AsyncGenerator[tuple[Batch, list[Receipt]], None]:
+        """Yield each batch once it is charged; the next one is in flight meanwhile."""
+        last: Batch | None = None
+        async with aclosing(self._prepared()) as prepared, _Background[list[Receipt]]() as flight:
+            async for ready in prepared:
+                receipts = [] if last is None else await flight.result()
+                await flight.start(self._charge(ready))
+                await asyncio.sleep(0)  # it is sent before anything else is done
+                if last is not None:
+                    yield last, receipts
+                last = ready.batch
+            if last is not None:
+                yield last, await flight.result()
+
+    async def _prepared(self) -> AsyncGenerator[_Ready, None]:
         """Yield each batch, ready to be charged; the next one is made ready meanwhile."""
         unread = batches(self.path, self.survey, self.job.next_line)
-        async with _Background[tuple[Batch, list[Usage]] | None]() as ahead:
+        async with _Background[_Ready | None]() as ahead:
             await ahead.start(self._prepare(unread))
             while (ready := await ahead.result()) is not None:
                 await ahead.start(self._prepare(unread))
                 yield ready
 
-    async def _prepare(self, unread: Iterator[Batch]) -> tuple[Batch, list[Usage]] | None:
+    async def _prepare(self, unread: Iterator[Batch]) -> _Ready | None:
         batch = await asyncio.to_thread(next, unread, None)
         if batch is None:
             return None
-        await self._learn_users({row.user for _, row in batch.charges})
-        return batch, [self._usage(record, row) for record, row in batch.charges]
+        await self._learn_users(set(batch.rows.users))
+        prefix = f"import-{self.survey.digest.hex()[:32]}-"
+        usages = batch.rows.usages(
+            [self._user_ids.get(user) for user in batch.rows.users],
+            [f"{prefix}{record.line}" for record in batch.records],
+            shift=self.job.shift,
+            backfill_before=self.job.instant - _BACKFILL_AGE,
+        )
+        async with self.ledger.database.write() as connection:
+            return _Ready(batch, usages, await price_ahead(self.ledger, connection, usages) if usages else None)
 
     async def _learn_users(self, users: set[int | str]) -> None:
-        if len(self._user_ids) + len(users) > _REMEMBERED_USERS_MAX:
+        if len(self._user_ids) + len(users - self._user_ids.keys()) > _REMEMBERED_USERS_MAX:
             self._user_ids.clear()
         unknown = await self._learn_known(sorted(users - self._user_ids.keys(), key=str))
         emails = [user for user in unknown if isinstance(user, str)]
@@ -247,21 +292,17 @@ class _Run:
         self._user_ids.update((user, id_) for user, id_ in zip(users, found, strict=True) if id_ is not None)
         return [user for user, id_ in zip(users, found, strict=True) if id_ is None]
 
-    def _usage(self, record: Record, row: UsageRow) -> Usage:
-        return row.usage(
-            self._user_ids.get(row.user),
-            key=f"import-{self.survey.digest.hex()[:32]}-{record.line}",
-            shift=self.job.shift,
-            backfill_before=self.job.instant - _BACKFILL_AGE,
-        )
-
-    async def _charge(self, usages: list[Usage]) -> list[Receipt]:
+    async def _charge(self, ready: _Ready) -> list[Receipt]:
         """Charge a batch; what somebody else keeps locked is sent again with its keys, a few times."""
+        usages = ready.usages
         receipts: list[Receipt | None] = [None] * len(usages)
         waiting = list(range(len(usages)))
         for attempt in itertools.count(1):
             try:
-                answers = await self._booked([usages[index] for index in waiting])
+                if len(waiting) == len(usages):
+                    answers = await self._booked(usages, ready.priced)
+                else:
+                    answers = await self._booked([usages[index] for index in waiting])
             except Busy:
                 if attempt >= _CHARGE_ATTEMPTS:
                     raise
@@ -276,13 +317,16 @@ class _Run:
             await asyncio.sleep(_CHARGE_PAUSE * 2**attempt)
         return [receipt for receipt in receipts if receipt is not None]
 
-    async def _booked(self, usages: list[Usage]) -> list[Receipt]:
-        return await charge(self.ledger, usages, settled=self.settled) if usages else []
+    async def _booked(self, usages: list[Usage], ahead: Priced | None = None) -> list[Receipt]:
+        if not usages:
+            return []
+        async with self.ledger.database.write() as connection:
+            return await charge_on(self.ledger, connection, usages, settled=self.settled, ahead=ahead)
 
     def _count(self, batch: Batch, receipts: Sequence[Receipt]) -> list[Reject]:
         """Add up what became of a batch, and return its bad rows in order of their lines."""
         rejects = list(batch.rejects)
-        for (record, _), receipt in zip(batch.charges, receipts, strict=True):
+        for record, receipt in zip(batch.records, receipts, strict=True):
             outcome = receipt.outcome
             if outcome is Outcome.RECORDED:
                 self.recorded += 1
@@ -298,27 +342,22 @@ class _Run:
         self.rejected += len(rejects)
         return sorted(rejects, key=lambda reject: reject.line)
 
-    def _save(self, next_line: int, *, is_finished: bool = False) -> Coroutine[None, None, None]:
-        """Return what saves the progress as it is now, whenever it runs."""
-        return _save(
-            self.ledger,
-            id=self.job.id,
-            next_line=next_line,
-            recorded=self.job.recorded + self.recorded,
-            replayed=self.job.replayed + self.replayed,
-            rejected=self.job.rejected + self.rejected,
-            is_finished=is_finished,
-        )
+    async def _save(self, next_line: int, *, is_finished: bool = False) -> None:
+        async with self.ledger.database.write() as connection:
+            await _SAVE_PROGRESS.one(
+                connection,
+                id=self.job.id,
+                next_line=next_line,
+                recorded=self.job.recorded + self.recorded,
+                replayed=self.job.replayed + self.replayed,
+                rejected=self.job.rejected + self.rejected,
+                is_finished=is_finished,
+            )
 
     def _progress(self, rows: int) -> ImportProgress:
         return ImportProgress(
             "charging", rows, self.survey.rows, self.recorded, self.replayed, self.untracked, self.rejected
         )
-
-
-async def _save(ledger: Ledger, **progress: int) -> None:
-    async with ledger.database.write() as connection:
-        await _SAVE_PROGRESS.one(connection, **progress)
 
 
 class _Background(Generic[Result]):
