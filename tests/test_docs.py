@@ -197,7 +197,7 @@ def test_an_outcome_has_the_status_that_its_page_says(row: list[str]) -> None:
     elif outcome is Outcome.INSUFFICIENT_CREDITS:
         status = InsufficientCredits.status
     else:
-        status = refusal(Receipt(outcome, usage, None, None, None, None)).status
+        status = refusal(Receipt(outcome, usage)).status
     assert int(row[1]) == status
 
 
