@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes
+BENCH := .bench
 TREE = $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e client
 
-.PHONY: help setup setup-dev demo stop test check bench mutants mutants-core mutants-sql seeded-bugs requirements clean
+.PHONY: help setup setup-dev demo stop test check bench bench-charges bench-reads bench-peers mutants mutants-core mutants-sql seeded-bugs requirements clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,9 +50,19 @@ check: setup-dev ## Lint, types, layers, migrations
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/squawk src/groat_server/migrations/versions/*.sql
 
-bench: setup-dev ## Measure: ratios side by side, on a server of its own
-	@$(BIN)/python -m benchmarks.charge
-	@$(BIN)/python -m benchmarks.lots
+bench: bench-charges bench-reads ## Measure: ratios side by side, on a server of its own; half an hour
+	@$(BIN)/python -m benchmarks.summary $(BENCH)
+
+bench-charges: setup-dev ## … what writes: charges, HTTP, imports, what Groat takes
+	@for name in charge over_http footprint imports lots; do $(BIN)/python -m benchmarks.$$name --into $(BENCH) || exit; done
+
+bench-reads: setup-dev ## … what reads, at 1 million and 20 million events: 12 GB for a while
+	@$(BIN)/python -m benchmarks.reads --into $(BENCH)
+
+bench-peers: setup-dev ## … charges, beside ledgers from PyPI in an environment of their own
+	@$(PYTHON) -m venv $(BENCH)/peers
+	@$(BIN)/uv pip sync --quiet --python $(BENCH)/peers/bin/python --require-hashes benchmarks/peers/requirements.txt
+	@$(BIN)/python -m benchmarks.charge --peers $(BENCH)/peers/bin/python --into $(BENCH)
 
 mutants: mutants-core mutants-sql seeded-bugs ## Break the code in a copy, each way, and see which test notices
 
@@ -68,6 +79,8 @@ requirements: $(BIN)/uv ## Compile the pinned requirements anew
 	@cd requirements && for name in uv server dev; do \
 		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command 'make requirements' $$name.in -o $$name.txt; done
+	@cd benchmarks/peers && ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make requirements' requirements.in -o requirements.txt
 
 clean: ## Remove the environment and what tools have left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation_cache
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation_cache

@@ -317,7 +317,7 @@ async def test_what_does_not_fit_in_the_queue_is_refused_at_once(
 
 
 async def test_who_goes_away_is_charged_all_the_same(ledger: Ledger, ledger_address: Address) -> None:
-    """Taken out: the future between caller and task (`charge` writes the batch itself); then nobody is charged."""
+    """Taken out: that a submission outlives its caller (`_take` passed over those whose future was cancelled)."""
     users = [await new_user(ledger) for _ in range(3)]
     async with in_flight(ledger) as first:
         tasks = [await sent(ledger, use(user_id, "key")) for user_id in users]

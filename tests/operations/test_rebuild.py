@@ -87,7 +87,7 @@ async def test_what_is_wrong_is_repaired_and_nothing_else(ledger: Ledger, deed: 
 
 
 async def test_roll_ups_are_repaired_while_charges_run(ledger: Ledger) -> None:
-    """Taken out: the lock on balances; the difference in one snapshot (an absolute sum was set in its place)."""
+    """Taken out: the lock on balances; most runs fail then."""
     address = ledger.database.address
     users = [await new_user(ledger, 0) for _ in range(6)]
     ended = asyncio.Event()

@@ -51,8 +51,13 @@ app.command(f"{_here}.reports:report", name="report", help="Show a report.")
 app.command(f"{_here}.statements:balance", name="balance", help="Tell a user's balance as it was at an instant.")
 app.command(f"{_here}.statements:statement", name="statement", help="Make a user's statement of a period.")
 app.command(f"{_here}.reports:check", name="check", help="Check the books; exits with 1 where they are wrong.")
+app.command(
+    f"{_here}.bench:bench", name="bench", help="Measure how many charges this machine takes, on a temporary PostgreSQL."
+)
 app.command(f"{_here}.database:psql", name="psql", help="Open psql on the ledger.")
-app.command(f"{_here}.database:db", name="db", help="Migrate the database, let a role in, or print the URL.")
+app.command(
+    f"{_here}.database:db", name="db", help="Migrate the database, make roll-ups anew, let a role in, print the URL."
+)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 300.0
 TIMEOUT = "10min"
 PAUSE_FACTOR = 20.0
-"""A pause lasts at least so many times as long as the round before it: little of the time is spent checking."""
+"""The pause after a check lasts so many times as long as it took: little of the time is spent checking, at any time."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Checker:
     """Runs all checks for ever, one after another, and tells how many findings each has; repairs nothing.
 
-    A check that could not be run has NaN findings. The larger the ledger, the longer the pause between two rounds.
+    A check that could not be run has NaN findings. The larger the ledger, the longer a round: charges do not notice it.
     """
 
     def __init__(
@@ -44,9 +44,14 @@ class Checker:
     async def run(self) -> None:
         """Check, wait, again. Ends only by being cancelled."""
         while True:
-            began = time.monotonic()
-            self._tell({name: await self._findings(name) for name in CHECKS})
-            await asyncio.sleep(max(self._interval, self._pause_factor * (time.monotonic() - began)))
+            ends = time.monotonic() + self._interval
+            findings = {}
+            for name in CHECKS:
+                began = time.monotonic()
+                findings[name] = await self._findings(name)
+                await asyncio.sleep(self._pause_factor * (time.monotonic() - began))
+            self._tell(findings)
+            await asyncio.sleep(max(0.0, ends - time.monotonic()))
 
     async def _findings(self, name: str) -> float:
         try:
