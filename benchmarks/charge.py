@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from groat_server.embedded import Server
 
 FEW_CALLERS = 8
-PGBENCH_CLIENTS = (1, FEW_CALLERS, 32, CALLERS)  # more have never been faster on a machine of few cores
+PGBENCH_CLIENTS = (1, FEW_CALLERS, 32, CALLERS)
 ROLLED = {f"groat{kind}, {name}" for kind in ("", " without roll-ups") for name in ("64 callers", "batches of 1,000")}
 VOID_BELOW = 0.06  # of pgbench's best: a naive side as slow as that is not honest, and the run is void
 _REPEATED = 20_000  # charges that are remembered, to be repeated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 from groat_server.embedded.waiting import wait_for
 from groat_server.errors import Busy, CannotStart
+from groat_server.operations.grants import Grant, grant_credits
 from groat_server.operations.ledger import open_ledger
 from groat_server.operations.usage import charge
 from tests.operations.ledgers import ask, connect, new_user, use
@@ -49,6 +51,20 @@ async def test_a_charge_whose_connection_is_lost_has_an_unknown_outcome(
     assert refusal.value.problem_code == "outcome_unknown"
     (again,) = await charge(ledger, [use(user_id, "key")])
     assert again.outcome.value == "recorded"
+
+
+async def test_a_grant_whose_connection_is_lost_has_an_unknown_outcome(ledger: Ledger, ledger_address: Address) -> None:
+    """Taken out: the last case of `_meaning`, for `busy`."""
+    grant = Grant(user_id=await new_user(ledger), key="key", kind="purchase", amount=Decimal(5), actor="test")
+    with connect(ledger_address) as other, other.transaction():
+        other.execute("LOCK TABLE credit_lots IN SHARE MODE")
+        task = asyncio.create_task(grant_credits(ledger, grant))
+        assert await asyncio.to_thread(wait_for, lambda: ask(ledger_address, WAITING) != [], seconds=5)
+        ask(ledger_address, f"SELECT pg_terminate_backend(pid, 5000) FROM ({WAITING}) AS waiting")  # noqa: S608
+        with pytest.raises(Busy, match="unknown") as refusal:
+            await task
+    assert refusal.value.problem_code == "outcome_unknown"
+    assert not (await grant_credits(ledger, grant)).replayed
 
 
 async def test_what_is_read_is_read_over_a_connection_that_cannot_write(ledger: Ledger) -> None:
