@@ -254,12 +254,10 @@ class Batcher:
         if not charges:
             return
         for charge, receipt in zip(charges, await self.book(wire, charges, waits=False), strict=True):
-            if receipt is None:
-                self.failed(charge.submission, _unknown())
-            elif receipt.outcome is Outcome.BUSY:
+            if receipt is not None and receipt.outcome is Outcome.BUSY:
                 self._side.take(charge)
             else:
-                self.answered(charge.submission, charge.place, receipt)
+                self.settle(charge, receipt)
 
     async def book(self, wire: Wire, charges: Sequence[_Charge], *, waits: bool) -> list[Receipt | None]:
         """Book these charges; None for those of which nobody knows what has become."""

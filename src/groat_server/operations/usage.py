@@ -187,14 +187,21 @@ class Priced:
 
 
 async def price_ahead(
-    ledger: Ledger, connection: Connection, usages: Sequence[Usage], *, at: datetime | None = None
+    ledger: Ledger,
+    connection: Connection,
+    usages: Sequence[Usage],
+    *,
+    at: datetime | None = None,
+    is_alone: bool = False,
 ) -> Priced:
     """Price usages by the book at hand and write them out, which charging them then need not do.
 
-    It is what of a charge takes this process's time: to be done for one batch while the database books another.
+    It is what of a charge takes this process's time: to be done for one batch while the database books another. With
+    `is_alone` the only one is written for `charge_one`.
     """
     await _register(ledger, connection, {usage.action_type for usage in usages})
-    return _priced_by(await ledger.book(connection), usages, at or datetime.now(UTC), ledger.action_types)
+    book = await ledger.book(connection)
+    return _priced_by(book, usages, at or datetime.now(UTC), ledger.action_types, is_alone=is_alone)
 
 
 async def estimate(ledger: Ledger, usage: Usage) -> Quote | Unpriceable:
@@ -298,12 +305,9 @@ class Booker:
         usages = self._usages if is_whole else [self._usages[place] for place in part]
         connection = self._wire.connection
         is_alone = len(usages) == 1 and not self._settled
-        known = self._ledger.action_types
         priced = self._ahead if is_whole else None
         if priced is None:
-            await _register(self._ledger, connection, {usage.action_type for usage in usages})
-            book = await self._ledger.book(connection)
-            priced = _priced_by(book, usages, self._at or datetime.now(UTC), known, is_alone=is_alone)
+            priced = await price_ahead(self._ledger, connection, usages, at=self._at, is_alone=is_alone)
         for _ in range(_PRICING_ATTEMPTS):
             rows = await self._call(priced)
             if not rows or rows[0][1] != "stale_prices":
@@ -311,7 +315,7 @@ class Booker:
                 return
             book = await self._ledger.newer_book(connection, priced.book)
             instant = datetime.fromisoformat(rows[0][_INSTANT])
-            priced = _priced_by(book, usages, instant, known, is_alone=is_alone)
+            priced = _priced_by(book, usages, instant, self._ledger.action_types, is_alone=is_alone)
         raise Busy("Prices change faster than charges can be priced; send the same request again.")
 
     async def _call(self, priced: Priced) -> list[tuple[Any, ...]]:
