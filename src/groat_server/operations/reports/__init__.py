@@ -6,26 +6,27 @@ Each has a published statement over the tables as they are, in `sql/reports`. Wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from groat_server.core.cells import CellType, cell_types
 from groat_server.core.psql_script import psql_script
-from groat_server.core.report_rows import Alert, HourUsage, ModelUsage, OpenHold, Runway, UsageEvent
-from groat_server.core.rows import (
-    ActionUsage,
-    ActivityRow,
-    BalanceRow,
-    Consumer,
-    CostValidation,
-    DayUsage,
-    EventRow,
-    OverviewRow,
-    QuickStat,
-    UserActionUsage,
-    UserRow,
-)
+from groat_server.core.report_rows import OpenHold
+from groat_server.core.rows import BalanceRow, EventRow, OverviewRow, UserActionUsage, UserRow
 from groat_server.errors import NotFound, Unprocessable
+from groat_server.operations.reports.accounts import ACCOUNTS, ALL_USERS, USER_ACTIONS, USER_EVENTS, USER_HOLDS
+from groat_server.operations.reports.definition import (
+    DAYS_MAX,
+    FILE_ROWS_MAX,
+    LIMIT,
+    LIMIT_MAX,
+    OPEN_HOLDS_MAX,
+    SHEET_ROWS_MAX,
+    USER,
+    Parameter,
+    Report,
+    UserSort,
+)
+from groat_server.operations.reports.usage import USAGE
 from groat_server.operations.users import find_user, show_user
 from groat_server.sql import Statement
 
@@ -36,141 +37,31 @@ if TYPE_CHECKING:
 
     from groat_server.operations.ledger import Ledger
 
-DAYS_MAX = 366
-LIMIT_MAX = 500
-FILE_ROWS_MAX = 10_000_000
-"""Rows of a report in a file, which is made on disk (about a gigabyte then) before any of it is sent."""
+__all__ = [
+    "DAYS_MAX",
+    "FILE_ROWS_MAX",
+    "LIMIT_MAX",
+    "REPORTS",
+    "SHEET_ROWS_MAX",
+    "USER",
+    "Place",
+    "Query",
+    "UserReport",
+    "UserSort",
+    "bind",
+    "explain_report",
+    "explain_user",
+    "explain_users",
+    "find_report",
+    "overview",
+    "run_report",
+    "user",
+    "users",
+]
 
-SHEET_ROWS_MAX = 2**20 - 1
-"""Rows of a report in XLSX: a sheet ends there, its header included."""
-
-OPEN_HOLDS_MAX = 100
-"""Open holds in the report of one user."""
-
-UserSort = Literal["consumed", "total_consumed", "balance", "email", "next_reset_at"]
-
-_OVERVIEW = Statement("reports/overview", OverviewRow)
-_USERS = Statement("reports/users", BalanceRow)
-_USER_EVENTS = Statement("reports/user_events", EventRow)
-_USER_ACTIONS = Statement("reports/user_actions", UserActionUsage)
-_USER_ACTIONS_ROLLED_UP = Statement("rollups/user_actions", UserActionUsage)
-_USER_HOLDS = Statement("reports/user_holds", OpenHold)
 _SHOW_USER = Statement("users/show", UserRow)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """What may be said to a report. A `user` is named as in any request and becomes the statement's `user_id`."""
-
-    name: str
-    type: Literal["integer", "instant", "choice", "user"]
-    description: str
-    default: int | str | None = None
-    minimum: int | None = None
-    maximum: int | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def is_required(self) -> bool:
-        """Whether the report cannot do without it."""
-        return self.type == "user"
-
-
-DAYS = Parameter(
-    name="days",
-    type="integer",
-    description="How many days, of 24 hours each, are counted back from as_of.",
-    default=30,
-    minimum=1,
-    maximum=DAYS_MAX,
-)
-AS_OF = Parameter(
-    name="as_of",
-    type="instant",
-    description="The present that days are counted back from; null: now. What happened after it is in the window too.",
-)
-SORT_BY = Parameter(
-    name="sort_by",
-    type="choice",
-    description="The order: amounts most first, email and next_reset_at ascending.",
-    default="consumed",
-    choices=get_args(UserSort),
-)
-USER = Parameter(name="user", type="user", description="The user: an id or an e-mail address.")
-
-
-LIMIT = Parameter(
-    name="limit",
-    type="integer",
-    description=f"How many rows at most; in a file up to {FILE_ROWS_MAX:,}, in XLSX {SHEET_ROWS_MAX:,}.",
-    minimum=1,
-    maximum=LIMIT_MAX,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A report: its published statement, what may be said to it, and the statement that is run in its place, if any.
-
-    `paging` is what else the statement takes, and `paging_columns` what else it returns, for pages.
-    """
-
-    title: str
-    statement: Statement[Any]
-    parameters: tuple[Parameter, ...]
-    rolled_up: Statement[Any] | None = None
-    paging: Mapping[str, object] = field(default_factory=dict)
-    paging_columns: frozenset[str] = frozenset()
-
-    @property
-    def columns(self) -> dict[str, CellType]:
-        """The columns that every surface shows, with their types."""
-        return {name: kind for name, kind in cell_types(self.statement.row).items() if name not in self.paging_columns}
-
-
-def _limit(default: int) -> Parameter:
-    return replace(LIMIT, default=default)
-
-
-def _rolled_up(title: str, name: str, row: type[Any], parameters: tuple[Parameter, ...]) -> Report:
-    return Report(title, Statement(f"reports/{name}", row), parameters, Statement(f"rollups/{name}", row))
-
-
-_WINDOW = (DAYS, AS_OF)
-
-REPORTS: Mapping[str, Report] = {
-    "overview": _rolled_up("Usage, in all and by action type", "overview", OverviewRow, _WINDOW),
-    "users": Report(
-        "All users' balances",
-        _USERS,
-        (_limit(50), SORT_BY),
-        paging={"after_number": None, "after_text": None, "after_user_id": None},
-        paging_columns=frozenset({"sort_number", "sort_text", "total"}),
-    ),
-    "top-consumers": _rolled_up("Top consumers", "top_consumers", Consumer, (*_WINDOW, _limit(20))),
-    "daily-trend": _rolled_up("Usage by day", "daily_trend", DayUsage, _WINDOW),
-    "usage-by-hour": _rolled_up("Usage by hour", "usage_by_hour", HourUsage, (replace(DAYS, default=1), AS_OF)),
-    "runway": Report(
-        "How long each user's credits last",
-        Statement("reports/runway", Runway),
-        (replace(DAYS, default=7), AS_OF, _limit(50)),
-    ),
-    "alerts": Report("Balances that fell to a threshold", Statement("reports/alerts", Alert), (_limit(50),)),
-    "recent-activity": Report("Recent activity", Statement("reports/recent_activity", ActivityRow), (_limit(50),)),
-    "usage-events": Report("All usage events", Statement("reports/usage_events", UsageEvent), (*_WINDOW, _limit(50))),
-    "usage-by-action": _rolled_up("Usage by action type", "usage_by_action", ActionUsage, _WINDOW),
-    "usage-by-model": _rolled_up("Usage by model", "usage_by_model", ModelUsage, _WINDOW),
-    "unusual-activity": Report(
-        "Events of more than one credit", Statement("reports/unusual_activity", ActivityRow), (_limit(20),)
-    ),
-    "cost-validation": Report(
-        "Charges against API costs", Statement("reports/cost_validation", CostValidation), _WINDOW
-    ),
-    "quick-stats": _rolled_up("Quick stats", "quick_stats", QuickStat, (AS_OF,)),
-    "user-events": Report("One user's newest events", _USER_EVENTS, (USER, *_WINDOW, _limit(20))),
-    "user-actions": Report("One user's usage by action type", _USER_ACTIONS, (USER, *_WINDOW), _USER_ACTIONS_ROLLED_UP),
-    "user-holds": Report("One user's open holds", _USER_HOLDS, (USER, _limit(OPEN_HOLDS_MAX))),
-}
+REPORTS: Mapping[str, Report] = {**USAGE, **ACCOUNTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +156,7 @@ async def users(ledger: Ledger, *, limit: int, sort_by: UserSort, after: Place |
     """List balances from the one after `after`."""
     query = _users(limit, sort_by, after)
     async with ledger.database.read() as connection:
-        return await _USERS.all(connection, **query.values)
+        return await ALL_USERS.statement.all(connection, **query.values)
 
 
 def explain_users(*, limit: int, sort_by: UserSort, after: Place | None = None) -> str:
@@ -281,7 +172,7 @@ def _users(limit: int, sort_by: UserSort, after: Place | None) -> Query:
         "after_text": after and after.text,
         "after_user_id": after and after.user_id,
     }
-    return Query(_USERS, values)
+    return Query(ALL_USERS.statement, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +205,7 @@ def _user(user_id: int, days: int, events: int, as_of: datetime | None) -> list[
     window = {"user_id": user_id, "days": days, "as_of": as_of}
     return [
         Query(_SHOW_USER, {"user_id": user_id}),
-        Query(_USER_EVENTS, {**window, "limit": events}),
-        Query(_USER_ACTIONS, window, _USER_ACTIONS_ROLLED_UP),
-        Query(_USER_HOLDS, {"user_id": user_id, "limit": OPEN_HOLDS_MAX}),
+        Query(USER_EVENTS.statement, {**window, "limit": events}),
+        Query(USER_ACTIONS.statement, window, USER_ACTIONS.rolled_up),
+        Query(USER_HOLDS.statement, {"user_id": user_id, "limit": OPEN_HOLDS_MAX}),
     ]
