@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from groat_server.core.psql_script import psql_script
-from groat_server.core.report_rows import OpenHold
 from groat_server.core.rows import BalanceRow, EventRow, OverviewRow, UserActionUsage, UserRow
 from groat_server.errors import NotFound, Unprocessable
 from groat_server.operations.reports.accounts import ACCOUNTS, ALL_USERS, USER_ACTIONS, USER_EVENTS, USER_HOLDS
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from groat_server.core.report_rows import OpenHold
     from groat_server.operations.ledger import Ledger
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What a report is: a published statement, what may be said to it, and what is run in its place.
 
-Here are the kinds and the parameters that several reports share; the reports themselves stand in the other modules of this
-package, by what they are about.
+Here are the kinds and the parameters that several reports share; the reports themselves stand in the other modules of
+this package, by what they are about.
 """
 
 from __future__ import annotations
