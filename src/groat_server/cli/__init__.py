@@ -32,6 +32,7 @@ app.command(
     f"{_here}.service:demo", name="demo", help="Start a service with sample data in the background, and charge once."
 )
 app.command(f"{_here}.service:stop", name="stop", help="Stop the service that `demo` or `up` has started.")
+app.command(f"{_here}.login:login", name="login", help="Print a link that signs an administrator in to the dashboard.")
 app.command(f"{_here}.usage:charge", name="charge", help="Charge one use of AI to a user.")
 app.command(f"{_here}.usage:estimate", name="estimate", help="Price one use of AI without charging it.")
 app.command(f"{_here}.usage:import_", name="import", help="Charge a file of past usage (CSV or JSONL), each row once.")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from groat_server.cli.login import login_link
 from groat_server.cli.output import TABLE, print_rows, say
 from groat_server.cli.session import on_ledger
 from groat_server.core.credits import trimmed
@@ -78,6 +79,7 @@ def show_demo(settings: Settings) -> None:
     token = _admin_token(settings, base)
     _charge_once(base, token)
     _show_balances()
+    say(f" Dashboard  {on_ledger(lambda ledger: login_link(ledger, base, _ADMIN))}   (one-time link)")
     say(f" API docs   {base}/docs      Metrics  {base}/metrics")
     say(f" Admin      {_ADMIN}   TOKEN={token}")
     say(f"            (also in {_credentials_file(settings)})      Stop: make stop, or groat stop")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from groat_server.cli.output import say
-from groat_server.errors import CannotStart
+from groat_server.errors import CannotStart, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,18 +125,21 @@ def _ledger(settings: Settings) -> Iterator[Address]:
 def _prepare(address: Address, settings: Settings, *, demo: bool) -> None:
     import asyncio
 
+    from groat_server.cli.login import login_link, service_url
     from groat_server.operations.ledger import open_ledger
     from groat_server.operations.preparation import prepare
     from groat_server.operations.sample import check_sample
 
-    async def run() -> str:
+    async def run() -> None:
         migrated = await prepare(address, provider_durability=settings.provider_durability)
         async with open_ledger(address, provider_durability=settings.provider_durability) as ledger:
             if demo:
                 await check_sample(ledger)
-            return f"PostgreSQL {ledger.server_version}, schema at {migrated.after}"
+            say(f"[green]✓[/] PostgreSQL {ledger.server_version}, schema at {migrated.after}")
+            with suppress(NotFound):  # there is no administrator before the sample data, or before `groat user add`
+                say(f"[green]✓[/] dashboard {await login_link(ledger, service_url(settings))}   (one-time link)")
 
-    say(f"[green]✓[/] {asyncio.run(run())}")
+    asyncio.run(run())
 
 
 @contextmanager
@@ -170,10 +173,7 @@ def _run(service: Service, listener: socket.socket) -> None:
 
 
 def _announce(settings: Settings, workers: int = 1) -> None:
-    base = f"http://{_shown_host(settings)}:{settings.port}"
+    from groat_server.cli.login import service_url
+
     by = "" if workers == 1 else f"   {workers} workers"
-    say(f"[green]✓[/] service on {base}{by}   API docs at /docs   (Ctrl-C ends it)")
-
-
-def _shown_host(settings: Settings) -> str:
-    return "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
+    say(f"[green]✓[/] service on {service_url(settings)}{by}   API docs at /docs   (Ctrl-C ends it)")

@@ -13,4 +13,5 @@ class Scope(StrEnum):
     BALANCE_READ = "balance:read"
     GRANTS_WRITE = "grants:write"
     REPORTS_READ = "reports:read"
+    SHEETS_READ = "sheets:read"
     ADMIN = "admin"

@@ -22,6 +22,7 @@ from groat_server.http import (
     statements,
     usage,
 )
+from groat_server.http.dashboard import routers as dashboard
 from groat_server.http.hot.routes import HotRoutes
 from groat_server.http.middleware import Envelope
 
@@ -72,6 +73,8 @@ def create_app(service: Service) -> FastAPI:
     ):
         app.include_router(router)
     app.include_router(probes.router)
+    for router in dashboard.ROUTERS:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(Envelope, gauges=service.gauges)
     _describe_problems(app)

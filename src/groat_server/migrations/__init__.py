@@ -25,7 +25,15 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
 from groat_server.errors import CannotStart
-from groat_server.migrations.rights import defined_functions, let_in, secure_functions, service_roles
+from groat_server.migrations.rights import (
+    defined_functions,
+    defined_views,
+    let_in,
+    let_read,
+    reader_roles,
+    secure_functions,
+    service_roles,
+)
 from groat_server.sql import source
 
 if TYPE_CHECKING:
@@ -58,6 +66,7 @@ _DEFINITIONS = (
     "corrections",
     "anonymise",
     "rollups_reading",
+    "views",
 )
 _CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 
@@ -106,13 +115,29 @@ def let_service_in(url: str, role: str, *, schema: str = "public") -> None:
 
     Raises CannotStart where the role is not there, or the schema is not this version's.
     """
+    with _granting(url, schema) as connection:
+        let_in(connection, role, tables=_tables(), views=_views(), functions=_functions())
+
+
+def let_reader_in(url: str, role: str, *, schema: str = "public") -> None:
+    """Let a role read the views and take whatever else it had of ours; migrations keep that up from then on.
+
+    Raises CannotStart where the role is not there, or the schema is not this version's.
+    """
+    with _granting(url, schema) as connection:
+        let_read(connection, role, tables=_tables(), views=_views(), functions=_functions())
+
+
+@contextmanager
+def _granting(url: str, schema: str) -> Iterator[psycopg.Connection]:
+    """Lend a transaction in which rights are given. Raises CannotStart where the schema is not this version's."""
     options = f"-c search_path={schema},pg_temp"
     with _refusals_told(), psycopg.connect(url, options=options, application_name="groat migrate") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
         if _revision(connection, schema) != head():
             raise CannotStart("The database does not have the schema of this version of Groat: run `groat db migrate`.")
-        let_in(connection, role, tables=_tables(), functions=_functions())
+        yield connection
 
 
 async def is_current(connection: psycopg.AsyncConnection[Any], schema: str = "public") -> bool:
@@ -183,13 +208,20 @@ def _install_definitions(connection: psycopg.Connection) -> tuple[str, ...]:
         if changed:
             secure_functions(connection, _functions())
             for role in service_roles(connection):
-                let_in(connection, role, tables=_tables(), functions=_functions())
+                let_in(connection, role, tables=_tables(), views=_views(), functions=_functions())
+            for role in reader_roles(connection):
+                let_read(connection, role, tables=_tables(), views=_views(), functions=_functions())
     return tuple(name for name, _, _ in changed)
 
 
 def _functions() -> list[str]:
     """Return the names of all functions of ours."""
     return defined_functions(text for _, text, _ in _definitions())
+
+
+def _views() -> list[str]:
+    """Return the names of all views of ours."""
+    return defined_views(text for _, text, _ in _definitions())
 
 
 def _tables() -> list[str]:
@@ -217,7 +249,7 @@ def _revision(connection: psycopg.Connection, schema: str) -> str | None:
 
 
 def _refuse_foreign_tables(connection: psycopg.Connection, schema: str) -> None:
-    foreign = sorted(_relations(connection, schema) & set(_tables()), key=lambda name: (name != "users", name))
+    foreign = sorted(_relations(connection, schema) & {*_tables(), *_views()}, key=lambda name: (name != "users", name))
     if foreign:
         raise CannotStart(
             f"The schema {schema!r} already has a table or view {foreign[0]!r} that is not Groat's. "

@@ -1,8 +1,10 @@
-"""Who may do what in the database: the owner everything, a service's own role what a service needs.
+"""Who may do what in the database: the owner everything, a service's own role what a service needs, a reader the views.
 
 Every function of ours runs with its owner's rights and may be called by nobody but its owner. A service that connects
 as a role of its own may read every table, write those of administration, and call what its statements call. It moves
 credits through the ledger's functions alone, and calls none of those that take the instant: tests and sample data do.
+
+A role that was let in to read, for a tool that makes charts, may read the views and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _DEFINED = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
+_DEFINED_VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 # Functions whose text writes lots, and what becomes of them, do so under a setting: guards.sql refuses all others.
 _BOOKS = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\s+credit_lot(s|_draws|_returns)\b")
@@ -32,6 +35,8 @@ WRITTEN: Mapping[str, LiteralString] = {
         " opening_allowance)"
     ),
     "access_tokens": "INSERT, UPDATE",
+    "login_links": "INSERT, UPDATE (used_at)",
+    "dashboard_sessions": "INSERT, UPDATE (last_seen_at, ended_at)",
     "ledger_settings": "UPDATE",
     "price_book": "UPDATE",
     "price_versions": "INSERT",
@@ -61,8 +66,60 @@ def service_roles(connection: psycopg.Connection) -> list[str]:
     return [role for (role,) in rows]
 
 
-def let_in(connection: psycopg.Connection, role: str, *, tables: Iterable[str], functions: Iterable[str]) -> None:
-    """Give `role` what a service needs of these tables and functions, and take whatever else it had of them.
+def reader_roles(connection: psycopg.Connection) -> list[str]:
+    """Return the roles that were let in to read: those beside the owner who may read a view and not its table."""
+    rows = connection.execute(
+        "SELECT pg_get_userbyid(acl.grantee) FROM pg_class, aclexplode(relacl) AS acl"
+        " WHERE relnamespace = current_schema()::regnamespace AND relname = 'v_usage_events'"
+        " AND acl.privilege_type = 'SELECT' AND acl.grantee NOT IN (0, relowner)"
+        " AND NOT has_table_privilege(acl.grantee, 'credit_usage_events', 'SELECT') ORDER BY 1"
+    ).fetchall()
+    return [role for (role,) in rows]
+
+
+def let_in(
+    connection: psycopg.Connection,
+    role: str,
+    *,
+    tables: Iterable[str],
+    views: Iterable[str],
+    functions: Iterable[str],
+) -> None:
+    """Give `role` what a service needs of these, and take whatever else it had of them.
+
+    Raises CannotStart where there is no such role, or it could do everything anyway.
+    """
+    who = _begun_anew(connection, role, relations=[*tables, *views], functions=functions)
+    for relation in (*tables, *views):
+        on = sql.SQL("ON {}").format(sql.Identifier(relation))
+        connection.execute(sql.SQL("GRANT SELECT {} TO {}").format(on, who))
+        if relation in WRITTEN:
+            connection.execute(sql.SQL("GRANT {} {} TO {}").format(sql.SQL(WRITTEN[relation]), on, who))
+    for function, _ in _functions(connection, callable_by_service(functions)):
+        connection.execute(sql.SQL("GRANT EXECUTE ON {} TO {}").format(function, who))
+
+
+def let_read(
+    connection: psycopg.Connection,
+    role: str,
+    *,
+    tables: Iterable[str],
+    views: Iterable[str],
+    functions: Iterable[str],
+) -> None:
+    """Let `role` read these views, and take whatever else it had of these.
+
+    Raises CannotStart where there is no such role, or it could do everything anyway.
+    """
+    who = _begun_anew(connection, role, relations=[*tables, *views], functions=functions)
+    for view in views:
+        connection.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(view), who))
+
+
+def _begun_anew(
+    connection: psycopg.Connection, role: str, *, relations: Iterable[str], functions: Iterable[str]
+) -> sql.Identifier:
+    """Let `role` into the schema, with no right on anything of ours that is in it; returns its name.
 
     Raises CannotStart where there is no such role, or it could do everything anyway.
     """
@@ -77,16 +134,11 @@ def let_in(connection: psycopg.Connection, role: str, *, tables: Iterable[str], 
         raise CannotStart(f"The role {role!r} is a superuser or owns the tables, so it may do everything anyway.")
     who = sql.Identifier(role)
     connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_schema(connection), who))
-    for table in tables:
-        on = sql.SQL("ON {}").format(sql.Identifier(table))
-        connection.execute(sql.SQL("REVOKE ALL {} FROM {}").format(on, who))
-        connection.execute(sql.SQL("GRANT SELECT {} TO {}").format(on, who))
-        if table in WRITTEN:
-            connection.execute(sql.SQL("GRANT {} {} TO {}").format(sql.SQL(WRITTEN[table]), on, who))
+    for relation in relations:
+        connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(relation), who))
     for function, _ in _functions(connection, functions):
         connection.execute(sql.SQL("REVOKE EXECUTE ON {} FROM {}").format(function, who))
-    for function, _ in _functions(connection, callable_by_service(functions)):
-        connection.execute(sql.SQL("GRANT EXECUTE ON {} TO {}").format(function, who))
+    return who
 
 
 def callable_by_service(names: Iterable[str]) -> set[str]:
@@ -99,6 +151,11 @@ def callable_by_service(names: Iterable[str]) -> set[str]:
 def defined_functions(definitions: Iterable[str]) -> list[str]:
     """Return the names of the functions that these texts define."""
     return sorted({name for text in definitions for name in _DEFINED.findall(text)})
+
+
+def defined_views(definitions: Iterable[str]) -> list[str]:
+    """Return the names of the views that these texts define."""
+    return sorted({name for text in definitions for name in _DEFINED_VIEW.findall(text)})
 
 
 def _functions(connection: psycopg.Connection, names: Iterable[str]) -> list[tuple[sql.SQL, str]]:

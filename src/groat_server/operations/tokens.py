@@ -96,7 +96,7 @@ async def create_token(
             user_id=user_id,
             name=name,
             prefix=token[:_PREFIX_LENGTH],
-            token_hash=_hashed(token),
+            token_hash=hashed(token),
             scopes=sorted({scope.value for scope in scopes}),
             expires_at=None if lifetime is None else datetime.now(UTC) + lifetime,
         )
@@ -124,7 +124,7 @@ async def rotate_token(
             connection,
             token_id=token_id,
             prefix=token[:_PREFIX_LENGTH],
-            token_hash=_hashed(token),
+            token_hash=hashed(token),
             lifetime_days=lifetime_days,
             grace_hours=grace_hours,
         )
@@ -149,7 +149,7 @@ async def revoke_token(ledger: Ledger, token_id: int, *, actor: str | None = Non
 async def authenticate(ledger: Ledger, token: str) -> Caller:
     """Find who presents this token. Raises Unauthorized where it is unknown, expired or revoked."""
     async with ledger.database.write() as connection:
-        holder = await _FIND.maybe(connection, token_hash=_hashed(token))
+        holder = await _FIND.maybe(connection, token_hash=hashed(token))
         if holder is None:
             raise Unauthorized("The token is unknown, expired or revoked.")
         if holder.is_stale:
@@ -216,5 +216,6 @@ def _new_token() -> str:
     return _MARK + secrets.token_urlsafe(32)
 
 
-def _hashed(token: str) -> bytes:
+def hashed(token: str) -> bytes:
+    """Return what the database has of a secret: its SHA-256."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -18,6 +18,8 @@ WITH told AS (
     SELECT user_id, 'reasons in the audit log' FROM audit_log WHERE details ? 'reason'
     UNION ALL
     SELECT user_id, 'valid or named tokens' FROM access_tokens WHERE revoked_at IS NULL OR name <> ''
+    UNION ALL
+    SELECT user_id, 'sessions' FROM dashboard_sessions WHERE ended_at IS NULL OR user_agent <> ''
 )
 SELECT 'user ' || u.id AS subject, 'is anonymised and has ' || told.what AS finding
 FROM users u

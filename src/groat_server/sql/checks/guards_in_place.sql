@@ -105,6 +105,12 @@ WITH guarded (relation, triggers, constraints, optional_columns) AS (VALUES
         ]
     ),
     (
+        'dashboard_sessions',
+        ARRAY['dashboard_sessions_audit sessions_audit', 'dashboard_sessions_audit_changed sessions_audit'],
+        ARRAY['dashboard_sessions_holder', 'dashboard_sessions_pkey', 'dashboard_sessions_session_hash_key'],
+        ARRAY['user_id', 'token_id', 'ended_at']
+    ),
+    (
         'import_jobs',
         CAST('{}' AS text[]),
         ARRAY['import_jobs_digest_key', 'import_jobs_pkey'],
@@ -118,6 +124,12 @@ WITH guarded (relation, triggers, constraints, optional_columns) AS (VALUES
             'ledger_settings_pkey'
         ],
         CAST('{}' AS text[])
+    ),
+    (
+        'login_links',
+        ARRAY['login_links_audit links_audit'],
+        ARRAY['login_links_link_hash_key', 'login_links_pkey'],
+        ARRAY['used_at']
     ),
     (
         'price_book',

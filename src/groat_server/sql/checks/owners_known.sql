@@ -11,6 +11,7 @@ FROM (
     UNION ALL SELECT user_id, 'holds' FROM credit_holds
     UNION ALL SELECT user_id, 'operations' FROM credit_operations
     UNION ALL SELECT user_id, 'tokens' FROM access_tokens WHERE user_id IS NOT NULL
+    UNION ALL SELECT user_id, 'sessions' FROM dashboard_sessions WHERE user_id IS NOT NULL
 ) AS owned
 LEFT JOIN users u ON u.id = owned.user_id
 WHERE u.id IS NULL

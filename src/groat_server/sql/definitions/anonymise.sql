@@ -71,6 +71,8 @@ BEGIN
     PERFORM set_config('groat.correcting', '', true), set_config('groat.correcting_user', '', true);
 
     UPDATE access_tokens SET revoked_at = coalesce(revoked_at, instant), name = '' WHERE user_id = account_user_id;
+    UPDATE dashboard_sessions SET ended_at = coalesce(ended_at, instant), user_agent = ''
+    WHERE user_id = account_user_id;
     UPDATE users
     SET email = 'anonymous-' || gen_random_uuid() || '@users.invalid', full_name = NULL, external_id = NULL,
         is_admin = false, anonymised_at = instant

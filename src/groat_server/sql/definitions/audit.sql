@@ -107,6 +107,37 @@ BEGIN
 END
 $$;
 
+-- Who signs in to the dashboard, and whose session is ended. That a session is in use is noted each minute, and is no act.
+CREATE OR REPLACE FUNCTION sessions_audit() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM audit(NULL, 'session_deleted', OLD.user_id, jsonb_build_object('session_id', OLD.id));
+    ELSIF TG_OP = 'INSERT' THEN
+        PERFORM audit(NULL, 'session_begun', NEW.user_id, jsonb_strip_nulls(
+            jsonb_build_object('session_id', NEW.id, 'token_id', NEW.token_id)
+        ));
+    ELSIF OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL THEN
+        PERFORM audit(NULL, 'session_ended', NEW.user_id, jsonb_build_object('session_id', NEW.id));
+    ELSE
+        PERFORM audit(NULL, 'session_changed', NEW.user_id, jsonb_build_object('session_id', NEW.id));
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION links_audit() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM audit(NULL, 'login_link_made', NEW.user_id, jsonb_build_object('expires_at', NEW.expires_at));
+    RETURN NULL;
+END
+$$;
+
 -- A price that was set is told in full; a catalogue, which brings thousands in one statement, by their number.
 CREATE OR REPLACE FUNCTION prices_audit() RETURNS trigger
 LANGUAGE plpgsql
@@ -168,6 +199,14 @@ CREATE OR REPLACE TRIGGER access_tokens_audit_truncated AFTER TRUNCATE ON access
     FOR EACH STATEMENT EXECUTE FUNCTION audit_statement();
 CREATE OR REPLACE TRIGGER price_versions_audit AFTER INSERT ON price_versions
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION prices_audit();
+CREATE OR REPLACE TRIGGER login_links_audit AFTER INSERT ON login_links
+    FOR EACH ROW EXECUTE FUNCTION links_audit();
+CREATE OR REPLACE TRIGGER dashboard_sessions_audit AFTER INSERT OR DELETE ON dashboard_sessions
+    FOR EACH ROW EXECUTE FUNCTION sessions_audit();
+CREATE OR REPLACE TRIGGER dashboard_sessions_audit_changed
+    AFTER UPDATE OF id, session_hash, user_id, token_id, user_agent, created_at, expires_at, ended_at
+    ON dashboard_sessions
+    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sessions_audit();
 -- A new price brings a new version of the book and says so itself; the factors are the book's own.
 CREATE OR REPLACE TRIGGER price_book_audit
     AFTER UPDATE OF credits_per_dollar, multiplier, unknown_model, fallback_rates ON price_book
