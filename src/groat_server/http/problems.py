@@ -137,16 +137,22 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def answer_to(request: Request, error: Exception) -> Problem:
-    """Return the problem that an error is: a GroatError, what an error of the database means, or else a bug."""
+    """Return the problem that an error is."""
+    return problem_of(request, meaning_of(error))
+
+
+def meaning_of(error: Exception) -> GroatError:
+    """Return the GroatError that an error is, or what an error of the database means; what is neither is a bug."""
     try:
         with translated_errors():
             raise error  # noqa: TRY301 - that is how its meaning is found
     except GroatError as meaning:
-        return problem_of(request, meaning)
+        return meaning
     except Exception:  # noqa: BLE001 - it is logged, and answered as a bug
         _log.exception("a request failed")
-    unknown = "Something is wrong on our side. What became of the request is unknown: send it again with the same key."
-    return problem_of(request, GroatError(unknown))
+    return GroatError(
+        "Something is wrong on our side. What became of the request is unknown: send it again with the same key."
+    )
 
 
 async def _on_error(request: Request, error: Exception) -> Problem:

@@ -20,7 +20,7 @@ from groat_server.core.scopes import Scope
 from groat_server.errors import Forbidden, GroatError, Unauthorized
 from groat_server.http.dashboard.pages import address, page
 from groat_server.http.dependencies import ledger_of
-from groat_server.http.problems import field_errors
+from groat_server.http.problems import field_errors, meaning_of
 from groat_server.operations.sessions import HOURS_MAX, Session, find_session
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ LOGIN = "/ui/login"
 _COOKIE = "__Host-groat_session"
 _LOOPBACK_COOKIE = "groat_session"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+_NOT_OURS = "This was not sent by a page of this dashboard."
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -46,7 +47,7 @@ class PageRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                require_own_origin(request)
+                require_own_page(request)
                 request.state.session = await _signed_in(request)
                 request.state.caller = request.state.session.caller
                 if self.scope is not None:
@@ -54,7 +55,7 @@ class PageRoute(APIRoute):
                 return await handler(request)
             except Unauthorized:
                 return _to_login(request)
-            except (GroatError, HTTPException, RequestValidationError) as error:
+            except Exception as error:  # noqa: BLE001 - each becomes a page; what is a bug is logged
                 return error_page(request, error)
 
         return guarded
@@ -76,14 +77,21 @@ def session_of(request: Request) -> Session:
     return session
 
 
-def require_own_origin(request: Request) -> None:
-    """Raise Forbidden where a request that changes something does not come from one of our own pages."""
+def require_own_page(request: Request) -> None:
+    """Raise Forbidden where a request that changes something was not sent by a script of one of our own pages."""
     if request.method in _SAFE_METHODS:
         return
+    require_own_origin(request)
+    if "hx-request" not in request.headers:
+        raise Forbidden(_NOT_OURS)
+
+
+def require_own_origin(request: Request) -> None:
+    """Raise Forbidden where the browser does not say that one of our own pages sent this."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     is_own = site == "same-origin" if site is not None else _is_own(request, origin)
-    if not is_own or "hx-request" not in request.headers:
-        raise Forbidden("This was not sent by a page of this dashboard.")
+    if not is_own:
+        raise Forbidden(_NOT_OURS)
 
 
 def _is_own(request: Request, origin: str | None) -> bool:
@@ -149,7 +157,7 @@ def error_page(request: Request, error: Exception) -> Response:
         case HTTPException():
             status, title, detail, errors = error.status_code, "Not possible", error.detail, []
         case _:
-            raise error
+            return error_page(request, meaning_of(error))
     is_part = "hx-request" in request.headers
     return page(
         request,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from groat_server.http.admin_reports import ReportName, ReportParameters
 from groat_server.http.dashboard.access import page_router
 from groat_server.http.dashboard.pages import page
 from groat_server.http.dashboard.view import PageQuery
-from groat_server.http.dependencies import LedgerOf
+from groat_server.http.dependencies import CallerOf, LedgerOf
 from groat_server.http.files import file_answer
 from groat_server.operations import exports, reports
 from groat_server.operations.checks import find_check
@@ -26,10 +26,6 @@ class ReportPageQuery(ReportParameters, PageQuery):
 
     bom: str | None = None
 
-    def given(self) -> dict[str, Any]:
-        """Return what is said to the report."""
-        return {name: getattr(self, name) for name in ReportParameters.model_fields}
-
 
 @router.get("/ui/export/{name}.{file_format}")
 async def export(
@@ -37,8 +33,10 @@ async def export(
     file_format: exports.FileFormat,
     query: Annotated[ReportPageQuery, Query()],
     ledger: LedgerOf,
+    caller: CallerOf,
 ) -> Response:
     """Send a report as a file."""
+    caller.require(reports.find_report(name).scope)
     file = await exports.export_report(ledger, name, file_format, bom=query.bom == "true", **query.given())
     return file_answer(file, kind=file_format, name=name)
 

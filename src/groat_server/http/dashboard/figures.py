@@ -44,6 +44,19 @@ def percent(value: Decimal | None) -> Markup:
     return Markup('<data value="{}">{}</data>').format(f"{value:f}", f"{value:+,.1f} %".replace("-", _MINUS))
 
 
+def change(current: Decimal | int, previous: Decimal | int) -> Markup:
+    """Show by how much of the previous figure the present one is more or less."""
+    if previous == 0:
+        return Markup("new") if current else _NOTHING
+    return percent((Decimal(current) - previous) * 100 / previous)
+
+
+def difference(current: int, previous: int) -> Markup:
+    """Show by how many the present figure is more or less than the previous one."""
+    more = current - previous
+    return Markup('<data value="{}">{}</data>').format(more, f"{more:+,d}".replace("-", _MINUS) if more else "±0")
+
+
 def rounded(value: Decimal) -> str:
     """Return an amount as people read it: two decimals, or three digits of what is smaller than that."""
     if value == 0 or abs(value) >= 1:
@@ -84,6 +97,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "dollars": dollars,
     "count": count,
     "percent": percent,
+    "change": change,
+    "difference": difference,
     "instant": instant,
     "day": day,
 }

@@ -57,6 +57,7 @@ class SignIn(types.Body):
 
     link: str | None = None
     token: str | None = None
+    username: str | None = None  # for password managers, which keep the token beside it
     next: str = HOME
 
 
@@ -76,18 +77,26 @@ async def login_page(request: Request, query: Annotated[LoginQuery, Query()]) ->
 
 @router.post(LOGIN)
 async def sign_in(request: Request) -> Response:
-    """Begin a session."""
-    ledger = ledger_of(request)
+    """Begin a session. The form works without a script too."""
+    is_part = "hx-request" in request.headers
+    going_to = HOME
     try:
         require_own_origin(request)
         given = checked(SignIn, await read_fields(request))
+        going_to = _own_path(given.next)
         by, secret = (sign_in_by_link, given.link) if given.link else (sign_in_by_token, given.token or "")
-        session = await by(ledger, secret.strip(), user_agent=request.headers.get("user-agent", ""))
+        session = await by(ledger_of(request), secret.strip(), user_agent=request.headers.get("user-agent", ""))
     except (Unauthorized, Forbidden) as error:
-        return page(request, "login_problem.html", status_code=error.status, problem=error.detail)
+        template = "login_problem.html" if is_part else "login.html"
+        return page(request, template, status_code=error.status, link=None, next=going_to, problem=error.detail)
     except GroatError as error:
         return error_page(request, error)
-    answer = Response(status_code=200, headers={"HX-Redirect": address(_SIGNED_IN, next=_own_path(given.next))})
+    there = address(_SIGNED_IN, next=going_to)
+    answer = (
+        Response(status_code=200, headers={"HX-Redirect": there})
+        if is_part
+        else RedirectResponse(there, status_code=303)
+    )
     set_session(request, answer, session)
     return answer
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from groat_server.http.dashboard import exports, login, static
+from groat_server.http.dashboard import checks, exports, login, static, usage
 
-ROUTERS = (static.router, login.router, login.signed_in, login.sessions, exports.router)
+ROUTERS = (static.router, login.router, login.signed_in, login.sessions, exports.router, usage.router, checks.router)

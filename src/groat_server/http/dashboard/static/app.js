@@ -78,7 +78,8 @@
     if (event.target.matches('form[data-filters] select, form[data-filters] input[type="date"]')) event.target.form.requestSubmit();
   });
 
+  // htmx begins in a task of its own, queued before this one.
   document.addEventListener('DOMContentLoaded', () => {
-    document.querySelector('form[data-submit-at-once]')?.requestSubmit();
+    setTimeout(() => document.querySelector('form[data-submit-at-once]')?.requestSubmit());
   });
 })();
