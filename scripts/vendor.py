@@ -1,7 +1,7 @@
 """Fetch what the dashboard takes from npm: `python -m scripts.vendor` (needs npm; who only runs Groat needs neither).
 
-`scripts/vendor.toml` says which files of which versions; `scripts/vendor.lock` has the SHA-256 of each. A file that does
-not have it is not written, unless `--lock` says that the lock is to be made anew.
+`scripts/vendor.toml` says which files of which versions; `scripts/vendor.lock` has the SHA-256 of each. A file that
+does not have it is not written, unless `--lock` says that the lock is to be made anew.
 """
 
 from __future__ import annotations

@@ -10,8 +10,11 @@ the browser ends with this package's tests.
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -82,6 +86,8 @@ class Site:
 
     url: str
     address: Address
+    psql_program: Path
+    _api: httpx2.Client | None = None
     _sessions: dict[str, str] = field(default_factory=dict)
 
     def ask(self, action: Callable[[Ledger], Awaitable[Result]]) -> Result:
@@ -92,6 +98,28 @@ class Site:
                 return await action(ledger)
 
         return in_thread(run)
+
+    def api(self) -> httpx2.Client:
+        """Return a client of the API with an administrator's token."""
+        if self._api is None:
+
+            async def token(ledger: Ledger) -> str:
+                return (await create_token(ledger, name="api", user_id=await find_user(ledger, ADMIN))).token
+
+            headers = {"Authorization": f"Bearer {self.ask(token)}"}
+            self._api = httpx2.Client(base_url=self.url, headers=headers, timeout=60)
+        return self._api
+
+    def close(self) -> None:
+        """Give the API's connections back."""
+        if self._api is not None:
+            self._api.close()
+
+    def psql(self, script: str) -> list[list[str]]:
+        """Run a script as psql does, and return the rows of its last statement as texts."""
+        command = [str(self.psql_program), self.address.url, "--quiet", "--csv", "--tuples-only", "--file=-"]
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=True)
+        return list(csv.reader(io.StringIO(done.stdout)))
 
     def session(self, email: str = ADMIN) -> str:
         """Return a session's secret of this user, who must be an administrator."""
@@ -118,7 +146,9 @@ def site(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
 
         in_thread(fill)
         (service,) = ends.enter_context(serving(address, tmp_path_factory.mktemp("dashboard")))
-        yield Site(service.url, address)
+        there = Site(service.url, address, server.binaries / "psql")
+        yield there
+        there.close()
 
 
 @pytest.fixture(scope="package")

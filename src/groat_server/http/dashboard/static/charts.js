@@ -51,7 +51,7 @@
     legend: { bottom: 0, type: 'scroll', textStyle: { color: style('--foreground') }, icon: 'roundRect' },
     xAxis: { type: 'category', data: buckets, ...axis() },
     yAxis: { type: 'value', ...axis(), axisLabel: { color: style('--muted-foreground'), formatter: (value) => short.format(value) } },
-    series: series.map((each) => ({ name: each.name, type: 'bar', stack: 'all', data: each.values, barMaxWidth: 32, cursor: 'pointer' })),
+    series: series.map((each) => ({ name: each.name, type: 'bar', stack: 'all', data: each.values, barMaxWidth: 32 })),
     tooltip: {
       ...frame().tooltip,
       axisPointer: { type: 'shadow' },
@@ -82,6 +82,18 @@
   const kinds = { stack, line };
   const drawn = new Map();
 
+  // The whole column of a bar leads where the bar does: a small bar is hard to hit.
+  const followClicks = (chart, links) => {
+    chart.getZr().on('click', ({ offsetX, offsetY }) => {
+      if (!chart.containPixel('grid', [offsetX, offsetY])) return;
+      const link = links[chart.convertFromPixel({ xAxisIndex: 0 }, offsetX)];
+      if (link) location.assign(link);
+    });
+    chart.getZr().on('mousemove', ({ offsetX, offsetY }) => {
+      chart.getZr().setCursorStyle(chart.containPixel('grid', [offsetX, offsetY]) ? 'pointer' : 'default');
+    });
+  };
+
   const draw = (figure) => {
     const source = document.getElementById(figure.dataset.chart);
     if (!source) return;
@@ -91,10 +103,7 @@
       chart = echarts.init(figure);
       drawn.set(figure, chart);
       new ResizeObserver(() => chart.resize()).observe(figure);
-      chart.on('click', ({ dataIndex }) => {
-        const link = wanted.links?.[dataIndex];
-        if (link) location.assign(link);
-      });
+      if (wanted.links) followClicks(chart, wanted.links);
     }
     chart.setOption(kinds[wanted.kind](wanted), true);
     figure.dataset.drawn = 'true';
