@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 from zoneinfo import ZoneInfo
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from groat_server.core.scopes import Scope
 from groat_server.http import types
@@ -30,6 +30,12 @@ class PageQuery(types.Body):
     """What every page's address may say: `tz`, the IANA zone in which times are shown."""
 
     tz: types.TimeZone | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_fields(cls, said: Any) -> Any:
+        """Take a field of a form that was left empty as not said."""
+        return {name: value for name, value in said.items() if value != ""} if isinstance(said, dict) else said
 
 
 @dataclass(frozen=True, slots=True)
