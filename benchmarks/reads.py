@@ -208,7 +208,7 @@ async def main(size: Size, directories: dict[int, Path]) -> None:
             await asyncio.to_thread(migrate, address.url)
             await prepare(address)
             ledger = await stack.enter_async_context(open_ledger(address))
-            await _ensure_rollups(ledger)
+            await ensure_rollups(ledger)
             seen[events] = await measure(ledger, size)
             if events == min(directories):
                 reporting = await while_reporting(ledger, size)
@@ -218,7 +218,8 @@ async def main(size: Size, directories: dict[int, Path]) -> None:
     keep(size, "reads", None, verdicts, seconds=seen)
 
 
-async def _ensure_rollups(ledger: Ledger) -> None:
+async def ensure_rollups(ledger: Ledger) -> None:
+    """Make the roll-ups of a dataset that has none yet."""
     async with ledger.database.write() as connection:
         found = await connection.execute("SELECT EXISTS (SELECT FROM usage_daily)")
         if not (await found.fetchone() or (False,))[0]:
