@@ -1,6 +1,7 @@
 """Takes the pictures of the dashboard that the documents show: `python -m scripts.screenshots`, or `make screenshots`.
 
-A service with the sample data runs in a directory and on a port of its own; Chromium looks at its pages, light and dark.
+A service with the sample data runs in a directory and on a port of its own; Chromium looks at its pages, in both
+themes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from playwright._impl._api_structures import SetCookieParam
+    from playwright.sync_api import Browser, Page
 
 ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 PAGES = {
@@ -26,7 +32,7 @@ PAGES = {
     "checks": "/ui/checks",
 }
 WIDTH, HEIGHT = 1240, 800
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main() -> None:
@@ -62,7 +68,7 @@ def take(base: str, link: str) -> None:
         browser.close()
 
 
-def _cookies(browser: Browser, link: str) -> list[dict[str, str]]:
+def _cookies(browser: Browser, link: str) -> list[SetCookieParam]:
     context = browser.new_context()
     page = context.new_page()
     page.goto(link)

@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 22, 13, 20, tzinfo=UTC)
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
 
 
-def window(zone: str = "UTC", now: datetime = NOW, **said: str) -> Window:
+def window(zone: str = "UTC", now: datetime = NOW, /, **said: str) -> Window:
     return WindowQuery.model_validate(said).window(ZoneInfo(zone), now)
 
 
