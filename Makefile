@@ -6,7 +6,7 @@ INSTALL = $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes
 BENCH := .bench
 TREE = $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e client
 
-.PHONY: help setup setup-dev demo stop test check bench bench-charges bench-reads bench-peers mutants mutants-core mutants-sql seeded-bugs requirements clean
+.PHONY: help setup setup-dev demo stop test check docs reference screenshots vendor recording bench bench-charges bench-reads bench-peers mutants mutants-core mutants-sql seeded-bugs requirements clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,21 @@ check: setup-dev ## Lint, types, layers, migrations
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/squawk src/groat_server/migrations/versions/*.sql
 
+docs: setup-dev ## Build the documentation's site into site/; fails on a link that leads nowhere
+	@$(BIN)/python -m scripts.site
+
+reference: setup-dev ## Write the pages that are made from the code: docs/api.md and docs/cli.md
+	@$(BIN)/python -m scripts.reference
+
+screenshots: setup-dev ## Take the pictures of the dashboard anew, from the sample data: docs/assets/*.png
+	@$(BIN)/python -m scripts.screenshots
+
+vendor: setup-dev ## Fetch the scripts and styles of the dashboard from npm, and compare them with the lock
+	@$(BIN)/python -m scripts.vendor
+
+recording: setup-dev ## Record the quickstart anew: docs/assets/quickstart.svg
+	@$(BIN)/python -m scripts.recording
+
 bench: bench-charges bench-reads ## Measure: ratios side by side, on a server of its own; half an hour
 	@$(BIN)/python -m benchmarks.summary $(BENCH)
 
@@ -58,6 +73,7 @@ bench-charges: setup-dev ## … what writes: charges, HTTP, imports, what Groat 
 
 bench-reads: setup-dev ## … what reads, at 1 million and 20 million events: 12 GB for a while
 	@$(BIN)/python -m benchmarks.reads --into $(BENCH)
+	@$(BIN)/python -m benchmarks.pages --into $(BENCH)
 
 bench-peers: setup-dev ## … charges, beside ledgers from PyPI in an environment of their own
 	@$(PYTHON) -m venv $(BENCH)/peers
@@ -83,4 +99,4 @@ requirements: $(BIN)/uv ## Compile the pinned requirements anew
 		--custom-compile-command 'make requirements' requirements.in -o requirements.txt
 
 clean: ## Remove the environment and what tools have left
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation_cache
+	rm -rf .venv .bench .site site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutation_cache
