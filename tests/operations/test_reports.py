@@ -84,8 +84,8 @@ async def test_each_report_is_its_published_sql_run_by_hand(
         known = {parameter.name for parameter in report.parameters}
         for said in ({}, {"days": 366, "limit": 500, "sort_by": "email"}, {"days": 1, "limit": 1}):
             given: dict[str, Any] = {key: value for key, value in (said | {"as_of": as_of}).items() if key in known}
-            if "user" in known:
-                given["user"] = history.accounts[0].user_id
+            required = {"user": history.accounts[0].user_id, "priced": "chat", "kind": "action"}
+            given |= {each.name: required[each.name] for each in report.parameters if each.is_required}
             script = await explain_report(ledger, name, **given)
             rows = shown(await run_report(ledger, name, **given), report.columns)
             assert by_hand(server, address, script, report.columns) == rows, (name, given)

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from groat_server.database import Address
     from groat_server.embedded import Server
 
-ROLLED_UP = [name for name, report in REPORTS.items() if report.rolled_up]
+BACK = {"days", "as_of", "limit", "user"}
+ROLLED_UP = [
+    name for name, report in REPORTS.items() if report.rolled_up and {each.name for each in report.parameters} <= BACK
+]
+"""Those whose windows are counted back; test_usage_reports has the others."""
 ROLLUP_CHECKS = [name for name in CHECKS if name.startswith("rollups")]
 MANY = 200
 """Events of a user's day from which the sweep adds up its actions."""

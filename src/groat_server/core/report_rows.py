@@ -75,6 +75,94 @@ class HourUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class UsagePoint:
+    """What one series came to in one bucket; `series` is null of what has no name and of all others. Costs in USD."""
+
+    bucket: datetime
+    series: str | None
+    is_other: bool
+    events: int
+    credits: Decimal
+    refunded_credits: Decimal
+    net_credits: Decimal
+    api_cost_dollars: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """What a window, or the one before it, came to. Costs are in USD."""
+
+    period: str
+    events: int
+    credits: Decimal
+    refunded_credits: Decimal
+    net_credits: Decimal
+    api_cost_dollars: Decimal
+    active_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEvent:
+    """One event in a list by time; `api_cost` is in USD."""
+
+    id: int
+    timestamp: datetime
+    recorded_at: datetime
+    user_id: int
+    email: str
+    action_type: str
+    model: str | None
+    provider: str | None
+    input_tokens: int
+    output_tokens: int
+    quantity: Decimal | None
+    api_cost: Decimal | None
+    credits: Decimal
+    cost_source: str
+    balance_after: Decimal
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMargin:
+    """What was charged for one model, what that is worth, and what it cost; no percentage is of a value of nothing."""
+
+    model: str | None
+    events: int
+    credits: Decimal
+    value_dollars: Decimal
+    api_cost_dollars: Decimal
+    margin_dollars: Decimal
+    margin_percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpricedModel:
+    """What was used of one model without a price of its own."""
+
+    model: str | None
+    cost_source: str
+    events: int
+    input_tokens: int
+    output_tokens: int
+    credits: Decimal
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One user who used much more in the last 24 hours than on the days before; `ratio` is null if that was nothing."""
+
+    user_id: int
+    email: str
+    full_name: str | None
+    credits_today: Decimal
+    daily_mean: Decimal
+    ratio: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class RebuiltUsers:
     """How many rows of some users' roll-ups were made again; `last_user_id` is null where no users are left."""
 

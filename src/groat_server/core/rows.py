@@ -381,6 +381,9 @@ class BalanceRow:
     current_month_consumed: Decimal
     total_consumed: Decimal
     next_reset_at: datetime
+    available: Decimal
+    last_event_at: datetime | None
+    is_admin: bool
     sort_number: Decimal
     sort_text: str
     total: int

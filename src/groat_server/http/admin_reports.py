@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
+from groat_server.core.price_book import Kind
 from groat_server.core.scopes import Scope
 from groat_server.errors import NotFound
 from groat_server.http import types
-from groat_server.http.dependencies import LedgerOf, named, protected_router
+from groat_server.http.dependencies import CallerOf, LedgerOf, named, protected_router
 from groat_server.http.files import Explain, SqlScript, described, file_answer
 from groat_server.http.json import JSON
 from groat_server.http.problems import problem_responses
@@ -33,6 +34,23 @@ class ReportParameters(types.Body):
     limit: types.RowCount | None = None
     sort_by: reports.UserSort | None = None
     user: QueriedUser | None = None
+    since: Annotated[types.Instant | None, Field(alias="from")] = None
+    until: Annotated[types.Instant | None, Field(alias="to")] = None
+    time_zone: types.TimeZone | None = None
+    bucket: reports.Bucket | None = None
+    group: reports.Group | None = None
+    series: types.SeriesCount | None = None
+    action_type: types.ActionType | None = None
+    model: types.Model | None = None
+    search: types.Search | None = None
+    factor: types.Factor | None = None
+    kind: Kind | None = None
+    priced: types.Model | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what was given, by the names of the reports' parameters."""
+        fields = ReportParameters.model_fields.items()
+        return {field.alias or name: getattr(self, name) for name, field in fields}
 
 
 class ReportQuery(ReportParameters):
@@ -70,9 +88,12 @@ async def list_reports() -> JSON:
     response_model=ReportShape,
     responses={**described("csv", "xlsx", "parquet", "sql"), **problem_responses(NotFound)},
 )
-async def show_report(name: ReportName, query: Annotated[ReportQuery, Query()], ledger: LedgerOf) -> Response:
-    """Run a report."""
-    given = {key: getattr(query, key) for key in ReportParameters.model_fields}
+async def show_report(
+    name: ReportName, query: Annotated[ReportQuery, Query()], ledger: LedgerOf, caller: CallerOf
+) -> Response:
+    """Run a report. Those of administration, `audit-log` and `tokens`, need the scope `admin`."""
+    caller.require(reports.find_report(name).scope)
+    given = query.given()
     if query.explain:
         rows_max = reports.LIMIT_MAX if query.format == "json" else reports.FILE_ROWS_MAX
         return SqlScript(await reports.explain_report(ledger, name, rows_max=rows_max, **given))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, With
 from groat_server.core import values
 from groat_server.core.credits import MAX_API_COST, MAX_TOKENS
 from groat_server.core.holds import SECONDS_MAX
-from groat_server.operations.reports import DAYS_MAX, FILE_ROWS_MAX, LIMIT_MAX
+from groat_server.operations.reports import DAYS_MAX, FACTOR_MAX, FILE_ROWS_MAX, LIMIT_MAX, SERIES_MAX
 from groat_server.operations.users import ExternalId, UserName
 
 _NAME_LENGTH_MAX = 255
@@ -141,6 +141,8 @@ User = Annotated[UserName, _Rule(user_name, _USER_SCHEMA)]
 DayCount = Annotated[int, _digits(1, DAYS_MAX)]
 Limit = Annotated[int, _digits(1, LIMIT_MAX)]
 RowCount = Annotated[int, _digits(1, FILE_ROWS_MAX)]
+SeriesCount = Annotated[int, _digits(1, SERIES_MAX)]
+Factor = Annotated[int, _digits(1, FACTOR_MAX)]
 Id = Annotated[int, _digits(1, values.ID_MAX)]
 Cursor = Annotated[str, _text(1000)]
 Search = Annotated[str, _text(200)]

@@ -11,6 +11,7 @@ from groat_server.operations.reports.definition import (
     AS_OF,
     DAYS,
     OPEN_HOLDS_MAX,
+    SEARCH,
     SORT_BY,
     USER,
     WINDOW,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ALL_USERS = Report(
     "All users' balances",
     Statement("reports/users", BalanceRow),
-    (limited(50), SORT_BY),
+    (limited(50), SORT_BY, SEARCH),
     paging={"after_number": None, "after_text": None, "after_user_id": None},
     paging_columns=frozenset({"sort_number", "sort_text", "total"}),
 )
