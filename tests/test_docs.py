@@ -50,6 +50,8 @@ __all__ = ["demo"]
 _GENERATED = {"docs/api.md", "docs/cli.md"}
 """Pages that are made from the code; tests/docs/test_reference.py compares them with it."""
 
+FOLLOWED = ("docs/client.md", "docs/dashboard.md", "docs/http.md", "docs/operations.md")
+
 _DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 _COMMAND = re.compile(r"(?:^|[\s(|;\"'])(?:\.venv/bin/)?groat(?= |$)((?: [^\s|;&()\"'<>]+)*)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -59,7 +61,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # --- they run
 
 
-@pytest.mark.parametrize("document", ["docs/client.md", "docs/http.md", "docs/operations.md"])
+@pytest.mark.parametrize("document", FOLLOWED)
 def test_every_block_works(document: str, demo: Demo, tmp_path: Path) -> None:
     Reader(demo, tmp_path).follow(document)
 
@@ -67,8 +69,9 @@ def test_every_block_works(document: str, demo: Demo, tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_block_is_of_a_kind_that_the_tests_know(document: str) -> None:
     """Pages that are not followed have no blocks that would be run."""
-    followed = {"README.md", "docs/client.md", "docs/guide.md", "docs/http.md", "docs/operations.md", "docs/dashboard.md"}
-    followed |= {"docs/tutorial.md", "docs/cookbook.md", *(name for name in DOCUMENTS if "/howto/" in name)}  # tests/docs
+    followed = {"README.md", *FOLLOWED, "docs/guide.md"}
+    # Those that tests/docs runs.
+    followed |= {"docs/tutorial.md", "docs/cookbook.md", *(name for name in DOCUMENTS if "/howto/" in name)}
     known = LANGUAGES if document in followed else {"text", "console"}
     if document in _GENERATED:
         known = {"text", "json"}

@@ -53,6 +53,7 @@ DEFINITIONS = (
     "corrections",
     "anonymise",
     "rollups_reading",
+    "views",
 )
 PATIENCE_SECONDS = 30
 
@@ -195,7 +196,10 @@ def test_somebody_elses_users_are_left_alone(empty_database: Callable[[], str]) 
     assert ask(address, tables) == [("public.users",)]
 
 
-@pytest.mark.parametrize("foreign", ["TABLE action_types (name text)", "VIEW users AS SELECT 1 AS id"])
+@pytest.mark.parametrize(
+    "foreign",
+    ["TABLE action_types (name text)", "VIEW users AS SELECT 1 AS id", "VIEW v_holds AS SELECT 'theirs' AS id"],
+)
 def test_whatever_has_a_name_of_ours_is_named(empty_database: Callable[[], str], foreign: str) -> None:
     url = empty_database()
     ask(Address(url), f"CREATE {foreign}")

@@ -7,7 +7,7 @@ import io
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,8 @@ def people(api: Api) -> dict[str, str]:
 
 def given(name: str, people: dict[str, str]) -> dict[str, object]:
     """Return the parameters that a report cannot do without."""
-    return {"user": next(iter(people))} if name.startswith("user-") else {}
+    known = {"user": next(iter(people)), "priced": "chat", "kind": "action"}
+    return {each.name: known[each.name] for each in REPORTS[name].parameters if each.is_required}
 
 
 def csv_rows(answer: Answer) -> list[dict[str, str]]:
@@ -67,13 +68,14 @@ def text_of(cell: ET.Element) -> str:
 
 def test_the_list_has_each_report_with_its_parameters_columns_and_sql(api: Api) -> None:
     body = api.get(ROOT).body
+    taken = {field.alias or name for name, field in ReportParameters.model_fields.items()}
     assert [row["name"] for row in body["reports"]] == list(REPORTS)
     assert body["count"] == len(REPORTS)
     for row in body["reports"]:
         report = REPORTS[row["name"]]
         assert row["sql"] == report.statement.source
         assert [column["name"] for column in row["columns"]] == list(report.columns)
-        assert {parameter["name"] for parameter in row["parameters"]} <= set(ReportParameters.model_fields)
+        assert {parameter["name"] for parameter in row["parameters"]} <= taken
     runway = next(row for row in body["reports"] if row["name"] == "runway")
     assert {parameter["name"]: parameter["default"] for parameter in runway["parameters"]} == {
         "days": 7, "as_of": None, "limit": 50,
@@ -101,7 +103,8 @@ def test_each_report_has_the_same_rows_in_each_form(api: Api, people: dict[str, 
         if kind in {"text", "integer", "number"}:
             assert values == [row[column] for row in body["rows"]]
         if kind == "instant":
-            assert values == [datetime.fromisoformat(row[column]) for row in body["rows"]]
+            told = [row[column] for row in body["rows"]]
+            assert values == [None if instant is None else datetime.fromisoformat(instant) for instant in told]
 
 
 def test_csv_is_that_of_rfc_4180_and_runs_nothing(api: Api, people: dict[str, str]) -> None:
@@ -201,3 +204,40 @@ async def test_without_pyarrow_parquet_says_what_is_missing(ledger: Ledger, monk
         await export_report(ledger, "overview", "parquet")
     with await export_report(ledger, "overview", "csv") as file:
         assert file.read().startswith(b"action_type,")
+
+
+def test_a_window_is_asked_for_as_from_and_to(api: Api) -> None:
+    user = api.new_user()
+    since = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=3)
+    until = since + timedelta(hours=1)
+    for number in (-1, 0, 1):
+        at = since + number * timedelta(hours=1) + timedelta(minutes=30)
+        api.charge(user, credits_=10 + number, occurred_at=at.isoformat(), model="lamp")
+    query = {"user": user, "from": since.isoformat(), "to": until.isoformat()}
+    (row,) = api.get(f"{ROOT}/usage", bucket="hour", group="user", **query).body["rows"]
+    assert (datetime.fromisoformat(row["bucket"]), row["series"], row["credits"]) == (since, user, 10)
+    totals = api.get(f"{ROOT}/usage-totals", **query).body["rows"]
+    assert [(row["period"], row["credits"]) for row in totals] == [("current", 10), ("previous", 9)]
+    assert [row["credits"] for row in api.get(f"{ROOT}/events", **query).body["rows"]] == [10]
+    script = api.get(f"{ROOT}/events", explain="sql", **query).content.decode()
+    assert f"\\set since '''{since.isoformat()}'''\n" in script
+    found = api.get(f"{ROOT}/users", search=user.upper()).body["rows"]
+    assert [row["email"] for row in found] == [user]
+
+
+@pytest.mark.parametrize(
+    ("report", "query"),
+    [
+        ("usage", {"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}),
+        ("usage", {"since": "2026-03-02T00:00:00Z"}),
+        ("usage", {"from": "2020-01-01T00:00:00Z"}),
+        ("usage", {"time_zone": "Nowhere"}),
+        ("usage", {"series": "21"}),
+        ("usage", {"group": "nobody"}),
+        ("usage", {"action_type": "No Action"}),
+        ("anomalies", {"factor": "0"}),
+        ("users", {"search": ""}),
+    ],
+)
+def test_a_window_that_is_none_is_refused(api: Api, report: str, query: dict[str, Any]) -> None:
+    assert api.get(f"{ROOT}/{report}", **query).code == (422, "unprocessable")

@@ -78,6 +78,26 @@ def roles(
     say(f"[green]✓[/] {service_role} may do what a service needs; set DATABASE_URL to connect as it")
 
 
+@db.command
+def reader(
+    role: Annotated[str, Parameter(help="The role as which the tool is to connect; it exists already.")],
+    /,
+    *,
+    schema: Annotated[str | None, Parameter(help="The schema of the tables (GROAT_SCHEMA).")] = None,
+) -> None:
+    """Let a role read the views v_… and nothing else, for a tool that makes charts; run as the owner of the tables.
+
+    Whatever else the role had of the ledger is taken. Migrations keep that up.
+    """
+    from groat_server.database import ledger_address
+    from groat_server.migrations import let_reader_in
+    from groat_server.settings import read_settings
+
+    with ledger_address(read_settings()) as address:
+        let_reader_in(address.url, role, schema=schema or address.schema)
+    say(f"[green]✓[/] {role} may read the views and nothing else")
+
+
 @db.command(name="rebuild-rollups")
 def rebuild_rollups() -> None:
     """Make the roll-ups again from the events, while charges run, and print what was repaired.

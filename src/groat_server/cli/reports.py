@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from groat_server.cli.output import TABLE, Output, form_of, json_text, print_json, print_rows, say, written_to
+from groat_server.cli.output import TABLE, Output, print_json, print_rows, say, written_to
 from groat_server.cli.session import called, checked, on_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Form = Literal["table", "json", "csv", "xlsx", "parquet"]
-
 _MARKS = {"pass": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
 _FINDINGS_SHOWN = 10
 _CHECK_TIMEOUT = "1h"
+_WIRE_NAMES = {"since": "from", "until": "to"}
 
 
 @Parameter(name="*", group="Asked")
@@ -31,14 +29,27 @@ class Asked:
     limit: Annotated[int | None, Parameter(help="How many rows; in a file up to 10,000,000.")] = None
     sort_by: Annotated[str | None, Parameter(help="The order of `users`.")] = None
     user: Annotated[str | None, Parameter(help="Whose: an id, an e-mail address, or external:ID.")] = None
+    since: Annotated[str | None, Parameter(name="--from", help="The window's first instant (RFC 3339).")] = None
+    until: Annotated[str | None, Parameter(name="--to", help="The window's end, excluded (RFC 3339).")] = None
+    time_zone: Annotated[str | None, Parameter(help="The zone that days are of, such as Europe/Berlin.")] = None
+    bucket: Annotated[str | None, Parameter(help="What a row is of: hour, day or all.")] = None
+    group: Annotated[str | None, Parameter(help="What series are of: none, action, model or user.")] = None
+    series: Annotated[int | None, Parameter(help="How many series keep their name.")] = None
+    action_type: Annotated[str | None, Parameter(help="Only this action type.")] = None
+    model: Annotated[str | None, Parameter(help="Only this model.")] = None
+    search: Annotated[str | None, Parameter(help="Only whose e-mail address or name contains this.")] = None
+    factor: Annotated[int | None, Parameter(help="How many times the daily mean.")] = None
+    kind: Annotated[str | None, Parameter(help="Only prices of a model or of an action.")] = None
+    priced: Annotated[str | None, Parameter(help="The model or action type whose prices they are.")] = None
 
     def given(self) -> dict[str, Any]:
         """Return what was given, under the rules of the HTTP interface. Raises Unprocessable."""
         from groat_server.http.admin_reports import ReportParameters
 
-        texts = {name: str(value) for name, value in asdict(self).items() if value is not None}
+        said = {_WIRE_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        texts = {name: str(value) for name, value in said.items() if value is not None}
         user = texts.pop("user", None)
-        given = checked(ReportParameters, texts).model_dump(exclude={"user"})
+        given = checked(ReportParameters, texts).given()
         return given if user is None else {**given, "user": called(user)}
 
 
@@ -50,44 +61,38 @@ def report(
     /,
     *,
     asked: Asked = NOTHING,
-    form: Annotated[Form | None, Parameter(name="--format", help="A table unless -o says otherwise.")] = None,
-    file: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write to this file.")] = None,
-    bom: Annotated[bool, Parameter(negative="", help="Begin CSV with the mark of UTF-8, for Excel.")] = False,
     sql: Annotated[bool, Parameter(negative="", help="Print the SQL instead, as psql takes it.")] = False,
     output: Output = TABLE,
 ) -> None:
-    """Show a report: overview, users, top-consumers, daily-trend, runway, recent-activity, and more."""
+    """Show a report: overview, users, top-consumers, runway, and more; `groat export` makes files of them."""
     from groat_server.operations.reports import FILE_ROWS_MAX, REPORTS, explain_report, find_report, run_report
 
     if name == "list":
         print_rows([{"name": key, "title": found.title} for key, found in REPORTS.items()], output)
         return
     columns = list(find_report(name).columns)
-    wanted = form or ("json" if output.json else "csv" if output.csv else None)
-    chosen = form_of(wanted, file, get_args(Form), binary=("xlsx", "parquet"))
     given = asked.given()
     if sql:
         print(on_ledger(lambda ledger: explain_report(ledger, name, rows_max=FILE_ROWS_MAX, **given)), end="")
-    elif chosen in {"table", "json"}:
+    elif output.csv:
+        _print_csv(name, given)
+    else:
         rows = on_ledger(lambda ledger: run_report(ledger, name, **given))
-        if chosen == "json":
-            text = json_text([{column: getattr(row, column) for column in columns} for row in rows])
-            with written_to(file) as target:
-                target.write(f"{text}\n".encode())
+        if output.json:
+            print_json([{column: getattr(row, column) for column in columns} for row in rows])
         else:
             shown = [column for column in columns if column != "user_id"]
             print_rows(rows, TABLE, columns=shown, title=REPORTS[name].title)
-    else:
-        _export(name, chosen, file, bom=bom, given=given)
 
 
-def _export(name: str, form: str, file: Path | None, *, bom: bool, given: Mapping[str, Any]) -> None:
+def _print_csv(name: str, given: Mapping[str, Any]) -> None:
+    """Print a report of any length as CSV."""
     import shutil
 
-    from groat_server.operations.exports import FileFormat, export_report
+    from groat_server.operations.exports import export_report
 
-    made = on_ledger(lambda ledger: export_report(ledger, name, cast("FileFormat", form), bom=bom, **given))
-    with made, written_to(file) as target:
+    made = on_ledger(lambda ledger: export_report(ledger, name, "csv", **given))
+    with made, written_to(None) as target:
         shutil.copyfileobj(made, target)
 
 

@@ -19,6 +19,7 @@ from groat_server.http import (
     me,
     probes,
     problems,
+    sheets,
     statements,
     usage,
 )
@@ -72,6 +73,7 @@ def create_app(service: Service) -> FastAPI:
         me.router,
     ):
         app.include_router(router)
+    app.include_router(sheets.router)
     app.include_router(probes.router)
     for router in dashboard.ROUTERS:
         app.include_router(router)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from groat_server.core.scopes import Scope
 from groat_server.errors import BadRequest, Forbidden, Unauthorized, Unprocessable, UnsupportedMediaType
 from groat_server.http.json import StrictRequest
 from groat_server.http.metrics import Gauges
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Message, Receive
 
-    from groat_server.core.scopes import Scope
     from groat_server.http.jwt import JwtVerifier
 
 BODY_BYTES_MAX = 256 * 2**10
@@ -160,6 +160,8 @@ async def _authorize(request: Request, scope: Scope | None) -> Caller:
         raise
     if scope is not None:
         caller.require(scope)
+    elif caller.user_id is None and caller.scopes == {Scope.SHEETS_READ}:
+        raise Forbidden("This token opens the address for spreadsheets and nothing else.")
     return caller
 
 

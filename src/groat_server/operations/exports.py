@@ -51,25 +51,37 @@ class _Writer(Protocol):
 
 
 async def export_report(
-    ledger: Ledger, name: str, file_format: FileFormat, *, bom: bool = False, **given: Any
+    ledger: Ledger,
+    name: str,
+    file_format: FileFormat,
+    /,
+    *,
+    bom: bool = False,
+    rows_max: int = FILE_ROWS_MAX,
+    wrote: Callable[[int], None] | None = None,
+    **given: Any,
 ) -> BinaryIO:
     """Run a report and return it as a file, open at its beginning; closing it removes it.
 
-    With `bom`, CSV begins with the mark by which spreadsheets know UTF-8. Raises what `bind` raises, and Unprocessable
-    (parquet_not_installed).
+    With `bom`, CSV begins with the mark by which spreadsheets know UTF-8. `wrote` is told the rows written so far.
+    Raises what `bind` raises, and Unprocessable (parquet_not_installed).
     """
-    rows_max = SHEET_ROWS_MAX if file_format == "xlsx" else FILE_ROWS_MAX
-    query = await bind(ledger, name, rows_max=rows_max, **given)
+    most = min(rows_max, SHEET_ROWS_MAX) if file_format == "xlsx" else rows_max
+    query = await bind(ledger, name, rows_max=most, **given)
     columns = find_report(name).columns
     with ExitStack() as undone:
         file = undone.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))
         if bom and file_format == "csv":
             file.write(BOM)
         writer = _WRITERS[file_format](cast("BinaryIO", file), columns)
+        count = 0
         try:
             async with ledger.file_turn, ledger.database.snapshot() as connection:
                 async for rows in query.statement.batches(connection, _BATCH, **query.values):
                     await asyncio.to_thread(_write, writer, rows, tuple(columns))
+                    count += len(rows)
+                    if wrote is not None:
+                        wrote(count)
         finally:
             await asyncio.to_thread(writer.close)
         undone.pop_all()

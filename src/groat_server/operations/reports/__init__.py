@@ -6,49 +6,69 @@ Each has a published statement over the tables as they are, in `sql/reports`. Wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from groat_server.core.psql_script import psql_script
 from groat_server.core.rows import BalanceRow, EventRow, OverviewRow, UserActionUsage, UserRow
+from groat_server.core.text import is_safe
 from groat_server.errors import NotFound, Unprocessable
 from groat_server.operations.reports.accounts import ACCOUNTS, ALL_USERS, USER_ACTIONS, USER_EVENTS, USER_HOLDS
 from groat_server.operations.reports.definition import (
+    BUCKET,
+    BUCKETS_MAX,
     DAYS_MAX,
+    FACTOR_MAX,
     FILE_ROWS_MAX,
+    FROM,
     LIMIT,
     LIMIT_MAX,
     OPEN_HOLDS_MAX,
+    SERIES_MAX,
     SHEET_ROWS_MAX,
+    TEXT_LENGTH_MAX,
+    TO,
     USER,
+    Bucket,
+    Group,
     Parameter,
     Report,
     UserSort,
+    zone_names,
 )
+from groat_server.operations.reports.tables import TABLES
 from groat_server.operations.reports.usage import USAGE
 from groat_server.operations.users import find_user, show_user
 from groat_server.sql import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from decimal import Decimal
 
-    from groat_server.core.report_rows import OpenHold
+    from groat_server.core.report_rows import ListedEvent, OpenHold
     from groat_server.operations.ledger import Ledger
 
 __all__ = [
+    "BUCKETS_MAX",
     "DAYS_MAX",
+    "FACTOR_MAX",
     "FILE_ROWS_MAX",
     "LIMIT_MAX",
     "REPORTS",
+    "SERIES_MAX",
     "SHEET_ROWS_MAX",
     "USER",
+    "Bucket",
+    "EventPlace",
+    "Group",
     "Place",
     "Query",
     "UserReport",
     "UserSort",
     "bind",
+    "events",
+    "explain_events",
     "explain_report",
     "explain_user",
     "explain_users",
@@ -61,7 +81,7 @@ __all__ = [
 
 _SHOW_USER = Statement("users/show", UserRow)
 
-REPORTS: Mapping[str, Report] = {**USAGE, **ACCOUNTS}
+REPORTS: Mapping[str, Report] = {**USAGE, **ACCOUNTS, **TABLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +105,7 @@ def find_report(name: str) -> Report:
     return REPORTS[name]
 
 
-async def bind(ledger: Ledger, name: str, *, rows_max: int = LIMIT_MAX, **given: Any) -> Query:
+async def bind(ledger: Ledger, name: str, /, *, rows_max: int = LIMIT_MAX, **given: Any) -> Query:
     """Return a report's statement with the given parameters; those that are None take the report's defaults.
 
     Raises NotFound (unknown_report, unknown_user), and Unprocessable for what the report does not take.
@@ -99,36 +119,58 @@ async def bind(ledger: Ledger, name: str, *, rows_max: int = LIMIT_MAX, **given:
         for key, parameter in known.items()
         if (problem := _problem(parameter, said.get(key, parameter.default), rows_max)) is not None
     ]
+    errors = errors or _window_errors(report, said)
     if errors:
         raise Unprocessable("This report cannot be made of these parameters.", members={"errors": errors})
-    values = {key: said.get(key, parameter.default) for key, parameter in known.items()}
-    if USER.name in values:
-        values["user_id"] = await find_user(ledger, said[USER.name])
-        del values[USER.name]
-    return Query(report.statement, {**values, **report.paging}, report.rolled_up)
+    values = {parameter.variable: said.get(key, parameter.default) for key, parameter in known.items()}
+    if USER.name in said:
+        values[USER.variable] = await find_user(ledger, said[USER.name])
+    return Query(report.statement, {**values, **report.paging}, report.in_place(values))
 
 
 def _problem(parameter: Parameter, value: Any, rows_max: int) -> str | None:
     """Return what is wrong with a value, if anything is."""
-    if parameter.is_required and value is None:
-        return "is needed by this report"
-    if parameter.choices and value not in parameter.choices:
-        return f"must be one of {', '.join(parameter.choices)}"
-    if parameter.minimum is not None and parameter.maximum is not None:
-        most = rows_max if parameter.name == LIMIT.name else parameter.maximum
-        if not parameter.minimum <= value <= most:
-            return f"must be from {parameter.minimum} to {most}"
+    if value is None:
+        return "is needed by this report" if parameter.is_required else None
+    match parameter.type:
+        case "choice" if value not in parameter.choices:
+            return f"must be one of {', '.join(parameter.choices)}"
+        case "text" if not 1 <= len(value) <= TEXT_LENGTH_MAX or not is_safe(value):
+            return f"must have 1 to {TEXT_LENGTH_MAX} characters, none of them a control character"
+        case "zone" if value not in zone_names():
+            return "must be an IANA time zone, such as Europe/Berlin"
+        case "integer" if parameter.minimum is not None and parameter.maximum is not None:
+            most = rows_max if parameter.name == LIMIT.name else parameter.maximum
+            if not parameter.minimum <= value <= most:
+                return f"must be from {parameter.minimum} to {most}"
     return None
 
 
-async def run_report(ledger: Ledger, name: str, **given: Any) -> Sequence[Any]:
+def _window_errors(report: Report, said: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what is wrong with the window of a report, if it has one."""
+    since, until = said.get(FROM.name), said.get(TO.name)
+    if since is not None and until is not None and until < since:
+        return [{"field": TO.name, "message": "must not be before from"}]
+    bucket = said.get(BUCKET.name, BUCKET.default)
+    if report.buckets_max is None or since is None or bucket == "all":
+        return []
+    # The statement goes by the database's clock; by which clock so many days are too many does not matter.
+    length = (until or datetime.now(UTC)) - since
+    if length > report.buckets_max * (timedelta(hours=1) if bucket == "hour" else timedelta(days=1)):
+        return [
+            {"field": FROM.name, "message": f"must be at most {report.buckets_max} {bucket}s before the window's end"}
+        ]
+    return []
+
+
+async def run_report(ledger: Ledger, name: str, /, **given: Any) -> Sequence[Any]:
     """Run a report by its name. Raises what `bind` raises."""
     query = await bind(ledger, name, **given)
     async with ledger.database.read() as connection:
         return await query.statement.all(connection, **query.values)
 
 
-async def explain_report(ledger: Ledger, name: str, *, rows_max: int = LIMIT_MAX, **given: Any) -> str:
+async def explain_report(ledger: Ledger, name: str, /, *, rows_max: int = LIMIT_MAX, **given: Any) -> str:
     """Return a report's published SQL with these parameters, as a script that psql runs as it stands."""
     return _script([await bind(ledger, name, rows_max=rows_max, **given)])
 
@@ -152,27 +194,56 @@ class Place:
     user_id: int
 
 
-async def users(ledger: Ledger, *, limit: int, sort_by: UserSort, after: Place | None = None) -> list[BalanceRow]:
+async def users(
+    ledger: Ledger, *, limit: int, sort_by: UserSort, search: str | None = None, after: Place | None = None
+) -> list[BalanceRow]:
     """List balances from the one after `after`."""
-    query = _users(limit, sort_by, after)
+    query = _users(limit, sort_by, search, after)
     async with ledger.database.read() as connection:
         return await ALL_USERS.statement.all(connection, **query.values)
 
 
-def explain_users(*, limit: int, sort_by: UserSort, after: Place | None = None) -> str:
+def explain_users(*, limit: int, sort_by: UserSort, search: str | None = None, after: Place | None = None) -> str:
     """Return the SQL behind `users`, as a script for psql."""
-    return _script([_users(limit, sort_by, after)])
+    return _script([_users(limit, sort_by, search, after)])
 
 
-def _users(limit: int, sort_by: UserSort, after: Place | None) -> Query:
+def _users(limit: int, sort_by: UserSort, search: str | None, after: Place | None) -> Query:
     values = {
         "limit": limit,
         "sort_by": sort_by,
+        "search": search,
         "after_number": after and after.number,
         "after_text": after and after.text,
         "after_user_id": after and after.user_id,
     }
     return Query(ALL_USERS.statement, values)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlace:
+    """A place in the list of events: the sort keys of its row."""
+
+    timestamp: datetime
+    id: int
+
+
+async def events(ledger: Ledger, *, after: EventPlace | None = None, **given: Any) -> list[ListedEvent]:
+    """List events, newest first, from the one after `after`; takes what the report takes. Raises what `bind` raises."""
+    query = await _events(ledger, after, given)
+    async with ledger.database.read() as connection:
+        return await query.statement.all(connection, **query.values)
+
+
+async def explain_events(ledger: Ledger, *, after: EventPlace | None = None, **given: Any) -> str:
+    """Return the SQL behind `events`, as a script for psql. Raises what `bind` raises."""
+    return _script([await _events(ledger, after, given)])
+
+
+async def _events(ledger: Ledger, after: EventPlace | None, given: Mapping[str, Any]) -> Query:
+    query = await bind(ledger, "events", **given)
+    place = {"after_timestamp": after and after.timestamp, "after_id": after and after.id}
+    return replace(query, values={**query.values, **place})
 
 
 @dataclass(frozen=True, slots=True)
