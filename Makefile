@@ -69,7 +69,7 @@ bench: bench-charges bench-reads ## Measure: ratios side by side, on a server of
 	@$(BIN)/python -m benchmarks.summary $(BENCH)
 
 bench-charges: setup-dev ## … what writes: charges, HTTP, imports, what Groat takes
-	@for name in charge over_http footprint imports lots; do $(BIN)/python -m benchmarks.$$name --into $(BENCH) || exit; done
+	@for name in charge over_http live footprint imports lots; do $(BIN)/python -m benchmarks.$$name --into $(BENCH) || exit; done
 
 bench-reads: setup-dev ## … what reads, at 1 million and 20 million events: 12 GB for a while
 	@$(BIN)/python -m benchmarks.reads --into $(BENCH)

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.harness import Verdict
 from benchmarks.plots import Line, plot
 
-SCRIPTS = ("charge", "http", "reads", "footprint", "imports", "lots")
+SCRIPTS = ("charge", "http", "live", "reads", "pages", "footprint", "imports", "lots")
 _VARIANT = re.compile(r" \((?:asyncpg|psycopg)\)|, (?:cte|function|pipeline)$")
 _CALLERS = re.compile(r"^(?P<side>[^,]+), (?P<callers>\d+) (?:callers?|clients?)$")
 

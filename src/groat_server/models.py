@@ -147,6 +147,7 @@ class CreditUsageEvent(Base):
         UniqueConstraint("user_id", "idempotency_key", name="credit_usage_events_idempotency_key"),
         Index("credit_usage_events_user_created_idx", "user_id", "created_at"),
         Index("credit_usage_events_created_at_idx", "created_at"),
+        Index("credit_usage_events_late_idx", "recorded_at", postgresql_where=text("occurred_at_given")),
         Index(
             "credit_usage_events_expensive_idx",
             text("credits_charged DESC"),

@@ -27,6 +27,7 @@ HEAVY = [
     "rich.markdown",
     "uvicorn",
     "httpx2",
+    "textual",
 ]
 PROGRAM = """
 import json, sys
@@ -58,6 +59,7 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "balance", "statement", "hold place", "hold capture", "hold release", "hold renew", "hold list", "grant",
         "adjust", "refund", "void", "lots", "explain",
         "price list", "price set", "price diff", "price sync", "price book", "psql", "db migrate", "db roles", "db url",
+        "db reader", "login", "tail", "top", "export", "grafana export",
     }  # fmt: skip
 
 

@@ -156,6 +156,7 @@ class ExplainedEventRow:
     available_after: Decimal
     description: str | None
     session_id: str | None
+    metadata: dict[str, Any] | None
     idempotency_key: str
     voided_at: datetime | None
     void_reason: str | None

@@ -65,6 +65,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve.
 
@@ -74,6 +78,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, streams first."""
+        self._service.end_streams()
+        await super().shutdown(sockets)
 
 
 def run_server(service: Service, listener: socket.socket) -> bool:
@@ -87,6 +96,6 @@ def run_server(service: Service, listener: socket.socket) -> bool:
         proxy_headers=False,  # nothing here asks where a request comes from
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    server = _Server(config)
+    server = _Server(config, service)
     server.run(sockets=[listener])
     return server.started

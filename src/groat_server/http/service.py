@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from groat_server.http.metrics import Gauges
-from groat_server.jobs.checks import Checker
+from groat_server.jobs.checks import Checker, CheckRuns
 from groat_server.jobs.sweep import Sweeper
+from groat_server.operations.feed import Feed
 from groat_server.operations.ledger import open_ledger
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Service:
         self.address = address
         self.registry = CollectorRegistry()
         self.gauges = Gauges(self.registry)
+        self.check_runs = CheckRuns()
         self.jwt = None if jwt is None else _verifier(jwt)
         self._provider_durability = provider_durability
         self._queue = queue
@@ -58,6 +60,7 @@ class Service:
         self._is_prepared = prepare is None
         self._sweeper: Sweeper | None = None
         self._batcher: Batcher | None = None
+        self._feed: Feed | None = None
 
     def conditions(self) -> list[tuple[str, bool]]:
         """Return what else readiness depends on, each with whether it holds."""
@@ -67,6 +70,11 @@ class Service:
             ("batcher", self._batcher is not None and self._batcher.is_alive),
         ]
 
+    def end_streams(self) -> None:
+        """End what would not end by itself: the web server waits for answers that are still being given."""
+        if self._feed is not None:
+            self._feed.end()
+
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Open the ledger, keep the jobs running, end them, write what was taken, close the ledger."""
@@ -74,6 +82,7 @@ class Service:
             self.address, provider_durability=self._provider_durability, queue=self._queue
         ) as ledger:
             app.state.ledger = ledger
+            app.state.feed = self._feed = Feed(ledger)
             self._batcher = ledger.batcher
             self.gauges.watch(ledger.batcher)
             async with ledger.database.write() as connection:
@@ -81,12 +90,13 @@ class Service:
             gc.collect()
             gc.freeze()  # the price book and all code are here to stay: looking them through again and again costs p99
             self._sweeper = Sweeper(ledger)
-            checker = Checker(ledger, self.gauges.checked)
+            checker = Checker(ledger, self.gauges.checked, runs=self.check_runs)
             tasks = (self._prepared(ledger), self._sweeper.run(), checker.run())
             jobs = [asyncio.create_task(task) for task in tasks]
             try:
                 yield
             finally:
+                await self._feed.close()
                 await _end(jobs)
 
     async def _prepared(self, ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard: sessions, and links that begin one. Tokens for spreadsheets."""
+"""The dashboard: sessions, and links that begin one; an index for the feed. Tokens for spreadsheets."""
 
 from groat_server.migrations import run_sql_file
 

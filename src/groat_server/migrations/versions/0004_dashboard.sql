@@ -38,3 +38,7 @@ ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_scopes CHECK (
         'usage:write', 'usage:price', 'balance:read', 'grants:write', 'reports:read', 'sheets:read', 'admin'
     ]
 );
+
+-- The feed asks what was just booked: by created_at, and of charges that state their own time by this.
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX credit_usage_events_late_idx ON credit_usage_events (recorded_at) WHERE occurred_at_given;

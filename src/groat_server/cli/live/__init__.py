@@ -1,0 +1,1 @@
+"""What `groat tail` and `groat top` are made of."""
