@@ -31,7 +31,7 @@ PAGES = {
     "prices": "/ui/prices",
     "checks": "/ui/checks",
 }
-WIDTH, HEIGHT = 1240, 800
+WIDTH, HEIGHT = 1240, 960
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 

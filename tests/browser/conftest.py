@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -87,6 +87,7 @@ class Site:
     url: str
     address: Address
     psql_program: Path
+    log: Path
     _api: httpx2.Client | None = None
     _sessions: dict[str, str] = field(default_factory=dict)
 
@@ -146,7 +147,7 @@ def site(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
 
         in_thread(fill)
         (service,) = ends.enter_context(serving(address, tmp_path_factory.mktemp("dashboard")))
-        there = Site(service.url, address, server.binaries / "psql")
+        there = Site(service.url, address, server.binaries / "psql", service.log)
         yield there
         there.close()
 
@@ -181,6 +182,7 @@ class Visitor:
         self.requests.clear()
         self.page.goto(f"{self.site.url}{path}")
         self.page.wait_for_load_state("load")
+        self.page.locator(".waiting").first.wait_for(state="detached")
         if self.page.locator("[data-chart]").count():
             self.page.locator("[data-chart][data-drawn]").first.wait_for()
         return self.page
@@ -227,7 +229,7 @@ def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
     """
     visitors: list[Visitor] = []
 
-    def make(*, width: int = DESKTOP, theme: str = "light", email: str | None = ADMIN) -> Visitor:
+    def make(*, width: int = DESKTOP, theme: Literal["light", "dark"] = "light", email: str | None = ADMIN) -> Visitor:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, locale="en-GB", timezone_id="Europe/Berlin"
         )

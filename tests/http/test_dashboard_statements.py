@@ -9,6 +9,7 @@ import pytest
 
 from groat_server.http.application import create_app
 from groat_server.http.service import Service
+from groat_server.operations.feed import Feed
 from groat_server.operations.sessions import sign_in_by_token
 from groat_server.operations.tokens import create_token
 from groat_server.operations.usage import charge
@@ -28,8 +29,16 @@ PAGES = (
     "/ui/users",
     "/ui/users?search=user",
     "/ui/alerts",
+    "/ui/alerts/runway",
+    "/ui/checks",
+    "/ui/checks/durable",
     "/ui/prices",
+    "/ui/prices/usage",
+    "/ui/prices/model/lamp",
     "/ui/reports",
+    "/ui/reports/recent-activity",
+    "/ui/reports/user-events?user=1",
+    "/ui/tokens/new",
     "/ui/tokens",
     "/ui/audit",
     "/ui/sessions",
@@ -55,6 +64,7 @@ async def test_a_page_takes_as_many_statements_for_many_rows_as_for_few(
     cookies = {"groat_session": await sign_in_by_token(ledger, made.token, user_agent="test")}
     app = create_app(Service(ledger.database.address, provider_durability=True))
     app.state.ledger = ledger
+    app.state.feed = Feed(ledger)
     await charge(ledger, [use(admin, "key", 1)])
     monkeypatch.setattr(Statement, "all", counted)
     transport = httpx2.ASGITransport(app=app)

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from groat_server.database import Address
     from groat_server.embedded import Server
     from groat_server.operations.ledger import Ledger
+    from groat_server.sql import Statement
 
 HOUR = timedelta(hours=1)
-ZONES = ["UTC", "Etc/UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Apia"]
+ZONES = ["UTC", "Etc/UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Apia", "Pacific/Fiji"]
 BY_WINDOW = ("usage", "usage-totals", "events", "anomalies")
 _FIGURES = ("events", "credits", "refunded_credits", "net_credits", "api_cost_dollars")
 
@@ -62,6 +63,24 @@ HOLDS = st.builds(
 )  # fmt: skip
 
 
+LIMITS = {
+    "rollups/usage_by_user": {"<= 60000 AS is_short": "< 0 AS is_short", "LIMIT 3 * CAST(": "LIMIT CAST("},
+    "rollups/usage_totals": {"<= 250000 AS is_short": "< 0 AS is_short"},
+}
+"""How few events are read rather than sums, and how many users are tried first: more than a ledger of tests has."""
+
+
+def texts(statement: Statement[Any]) -> Iterator[str]:
+    """Yield a statement as it stands, and as it goes about more users and events than tests have."""
+    yield statement.source
+    if statement.name in LIMITS:
+        text: str = statement.source
+        for limit, least in LIMITS[statement.name].items():
+            assert text.count(limit) == 1
+            text = text.replace(limit, least)
+        yield text
+
+
 def compare(connection: psycopg.Connection[Any], name: str, **given: Any) -> None:
     """Ask a report of the events, and of the roll-ups."""
     report = REPORTS[name]
@@ -69,7 +88,9 @@ def compare(connection: psycopg.Connection[Any], name: str, **given: Any) -> Non
     values |= {key: value for key, value in given.items() if key in values}
     run = report.in_place(values)
     if run is not None:
-        assert answer(connection, run.source, values) == answer(connection, report.statement.source, values), values
+        published = answer(connection, report.statement.source, values)
+        for text in texts(run):
+            assert answer(connection, text, values) == published, (run.name, values)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +154,9 @@ def test_the_reports_of_a_window_are_the_same_from_the_roll_ups(
             )
             for name in BY_WINDOW:
                 compare(connection, name, since=since, until=until, **filters, **shape, **place)
+            everything = {"action_type": None, "model": None, "user_id": None, "since": since, "until": until}
+            compare(connection, "usage", **shape | {"group": "user"}, **everything)
+            compare(connection, "usage-totals", **shape, **everything)
         assert check(connection) == []
 
 

@@ -39,7 +39,7 @@ class CheckQuery(types.Body):
 @router.get("", response_model=CheckListShape)
 async def list_checks(request: Request, ledger: LedgerOf) -> JSON:
     """Run all checks, one by one, and tell their verdicts. They read the whole ledger and repair nothing."""
-    with _turn(request):
+    with checking_turn(request):
         results = await run_checks(ledger)
     checks = [_shape(result) for result in results]
     return JSON(CheckListShape(checks, len(checks), sum(check.verdict == "fail" for check in checks)))
@@ -53,13 +53,13 @@ async def show_check(
     statement = find_check(check)
     if query.explain:
         return SqlScript(psql_script([(statement.source, {})]))
-    with _turn(request):
+    with checking_turn(request):
         (result,) = await run_checks(ledger, [check])
     return JSON(_shape(result))
 
 
 @contextmanager
-def _turn(request: Request) -> Iterator[None]:
+def checking_turn(request: Request) -> Iterator[None]:
     """Let one caller at a time check: each reads the whole ledger, and reports need connections too."""
     state = request.app.state
     if getattr(state, "is_checking", False):

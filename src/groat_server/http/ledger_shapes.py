@@ -210,6 +210,7 @@ class ExplainedEventShape:
     quantity: Number | None
     description: str | None
     session_id: str | None
+    metadata: Annotated[Any, WithJsonSchema({"type": ["object", "null"]})]
     idempotency_key: str
 
 

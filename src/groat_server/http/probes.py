@@ -48,10 +48,10 @@ async def metrics(request: Request) -> Response:
     """Give the figures of this service (of all its workers) and the ledger, as Prometheus reads them."""
     service: Service = request.app.state.service
     await service.gauges.refresh(ledger_of(request))
-    return Response(generate_latest(_figures(service)), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(figures(service)), media_type=CONTENT_TYPE_LATEST)
 
 
-def _figures(service: Service) -> CollectorRegistry:
+def figures(service: Service) -> CollectorRegistry:
     """Return the figures of this process or, where it is one worker of several, of all of them."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return service.registry

@@ -97,6 +97,11 @@ def find_check(name: str) -> Statement[Finding]:
     return Statement(f"checks/{name}", Finding)
 
 
+def promise_of(name: str) -> str:
+    """Return the sentence that a check holds the books to. Raises NotFound (unknown_check)."""
+    return _promise(find_check(name).source)
+
+
 async def _run(ledger: Ledger, name: str, statement: Statement[Finding], statement_timeout: str | None) -> CheckResult:
     shown: list[Finding] = []
     count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +12,11 @@ from groat_server.errors import BadRequest, Unprocessable
 from groat_server.http.problems import field_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
+
+    from groat_server.errors import GroatError
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -39,9 +43,15 @@ async def read_fields(request: Request) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value.strip()}
 
 
-def checked(model: type[Form], fields: dict[str, str]) -> Form:
+def checked(model: type[Form], fields: Mapping[str, object]) -> Form:
     """Return a form's fields under the rules of `model`. Raises Unprocessable, whose `errors` name the fields."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
         raise Unprocessable("This cannot be taken.", members={"errors": field_errors(error.errors())}) from error
+
+
+def field_messages(error: GroatError) -> dict[str, str]:
+    """Return what is wrong with each field, by its name; nothing where it is not a matter of single fields."""
+    errors: Any = error.members.get("errors", [])
+    return {each["field"]: each["message"] for each in errors}

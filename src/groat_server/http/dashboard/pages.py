@@ -64,6 +64,11 @@ def page(
     return answer
 
 
+def rendered(request: Request, template: str, **context: Any) -> str:
+    """Return a template's text, for an answer of another kind than a page."""
+    return _environment().get_template(template).render(view=View(request), **context)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from groat_server.http.dashboard import checks, events, exports, login, static, usage
+from groat_server.http.dashboard import (
+    acts,
+    alerts,
+    audit,
+    checks,
+    event,
+    events,
+    exports,
+    live,
+    login,
+    prices,
+    reports,
+    static,
+    tokens,
+    usage,
+    user,
+    users,
+)
 
 ROUTERS = (
     static.router,
@@ -13,4 +30,16 @@ ROUTERS = (
     usage.router,
     events.router,
     checks.router,
+    alerts.router,
+    prices.router,
+    prices.acts,
+    tokens.router,
+    audit.router,
+    reports.router,
+    live.router,
+    acts.grants,
+    acts.administration,
+    users.router,
+    user.router,
+    event.router,
 )

@@ -16,6 +16,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from groat_server.core.report_rows import UsagePoint
 from groat_server.http.dashboard.access import page_router
 from groat_server.http.dashboard.pages import address, page
 from groat_server.http.dashboard.view import View
@@ -26,7 +27,7 @@ from groat_server.operations.reports import run_report
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from groat_server.core.report_rows import UsagePoint
+    from groat_server.operations.ledger import Ledger
 
 router = page_router()
 
@@ -44,37 +45,120 @@ class UsageQuery(WindowQuery):
     metric: Metric = "credits"
 
 
+class Asked:
+    """What a request for usage comes to: its window, and what each report of the page is asked."""
+
+    def __init__(self, request: Request, query: UsageQuery) -> None:
+        view = View(request)
+        self.query = query
+        self.window = query.window(view.zone, datetime.now(UTC))
+        self.filters = {"action_type": query.action_type, "model": query.model, "user": query.user}
+        self.totals = self._of(self.window, view.zone_name)
+        self.parts = {**self.totals, "bucket": self.window.bucket, "group": query.group}
+        self.whole = {**self.totals, "bucket": "all", "series": _TOP}
+        self.previous = {**self._of(self.window.previous, view.zone_name), "bucket": "all", "series": _TOP}
+
+    def _of(self, window: Window, zone_name: str) -> dict[str, Any]:
+        return {"from": window.start, "to": window.end, "time_zone": zone_name, **self.filters}
+
+    @property
+    def people_take_long(self) -> bool:
+        """Whether who used it must be read from the events: there are no roll-ups by user and action or model."""
+        return self.query.action_type is not None or self.query.model is not None
+
+    @property
+    def bars_take_long(self) -> bool:
+        """Whether the chart must be read from the events."""
+        return self.people_take_long and self.query.group == "user"
+
+
 @router.get("/ui/usage")
 async def usage(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
-    """Show the usage of a window."""
-    view = View(request)
-    window = query.window(view.zone, datetime.now(UTC))
-    filters = {"action_type": query.action_type, "model": query.model, "user": query.user}
-    asked: dict[str, Any] = {"from": window.start, "to": window.end, "time_zone": view.zone_name, **filters}
-    by_bucket: dict[str, Any] = {**asked, "bucket": window.bucket, "group": query.group}
-    whole: dict[str, Any] = {**asked, "bucket": "all", "series": _TOP}
-    groups: tuple[Group, ...] = ("user", "action", "model")
-    parts, totals, *tops = await asyncio.gather(
-        run_report(ledger, "usage", **by_bucket),
-        run_report(ledger, "usage-totals", **asked),
-        *(run_report(ledger, "usage", **whole, group=group) for group in groups),
+    """Show the usage of a window. What would keep the page waiting is asked for by the page itself."""
+    asked = Asked(request, query)
+    totals, by_action, by_model, bars, people = await asyncio.gather(
+        _totals(ledger, asked),
+        run_report(ledger, "usage", **asked.whole, group="action"),
+        run_report(ledger, "usage", **asked.whole, group="model"),
+        _nothing() if asked.bars_take_long else _bars(ledger, asked),
+        _nothing() if asked.people_take_long else _people(ledger, asked),
     )
-    current, previous = totals
     return page(
         request,
         "usage.html",
-        query=query,
-        window=window,
-        filters=filters,
         asked=asked,
-        by_bucket=by_bucket,
-        whole=whole,
-        current=current,
-        previous=previous,
-        tops=dict(zip(groups, tops, strict=True)),
-        bars=_bars(window, query, parts),
-        unit=_UNITS[query.metric],
+        totals=totals,
+        tops={"action": by_action, "model": by_model},
+        bars=bars,
+        people=people,
     )
+
+
+@router.get("/ui/usage/chart")
+async def chart(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
+    """Show the chart alone."""
+    asked = Asked(request, query)
+    return _part(request, "usage_chart.html", asked=asked, bars=await _bars(ledger, asked))
+
+
+@router.get("/ui/usage/people")
+async def people(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
+    """Show alone who used it, and how many they are."""
+    asked = Asked(request, query)
+    return _part(request, "usage_people.html", asked=asked, people=await _people(ledger, asked), is_alone=True)
+
+
+def _part(request: Request, template: str, **context: Any) -> Response:
+    """Return a part of the page to the page that asks for it; to a person, as a page."""
+    is_part = "hx-request" in request.headers
+    return page(request, template if is_part else "usage_part.html", part=template, **context)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who used it most, and how many did, now and in the window before."""
+
+    top: Sequence[UsagePoint]
+    active: int
+    active_before: int
+
+
+async def _people(ledger: Ledger, asked: Asked) -> People:
+    (current, previous), top = await asyncio.gather(
+        run_report(ledger, "usage-totals", **asked.totals),
+        run_report(ledger, "usage", **asked.whole, group="user"),
+    )
+    return People(top, current.active_users, previous.active_users)
+
+
+async def _totals(ledger: Ledger, asked: Asked) -> tuple[UsagePoint, UsagePoint]:
+    """Return what was used, and in the window before."""
+    current, previous = await asyncio.gather(
+        run_report(ledger, "usage", **asked.whole), run_report(ledger, "usage", **asked.previous)
+    )
+    return _one(current, asked.window), _one(previous, asked.window)
+
+
+def _one(rows: Sequence[UsagePoint], window: Window) -> UsagePoint:
+    zero = Decimal(0)
+    return (
+        rows[0]
+        if rows
+        else UsagePoint(
+            window.start,
+            None,
+            is_other=False,
+            events=0,
+            credits=zero,
+            refunded_credits=zero,
+            net_credits=zero,
+            api_cost_dollars=zero,
+        )
+    )
+
+
+async def _nothing() -> None:
+    """Return what is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +177,14 @@ class Bars:
     chart: Mapping[str, object]
     names: Sequence[str]
     bars: Sequence[Bar]
+    unit: str
 
 
-def _bars(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Bars:
+async def _bars(ledger: Ledger, asked: Asked) -> Bars:
+    return _drawn(asked.window, asked.query, await run_report(ledger, "usage", **asked.parts))
+
+
+def _drawn(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Bars:
     """Return what the parts of a window come to on paper: gaps filled, the other series last."""
     found: dict[tuple[bool, str], dict[datetime | date, Decimal | int]] = defaultdict(dict)
     for part in parts:
@@ -120,7 +209,7 @@ def _bars(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Bar
             for number, ((is_other, name), _) in enumerate(series)
         ],
     }
-    return Bars(chart, [name for (_, name), _ in series], bars)
+    return Bars(chart, [name for (_, name), _ in series], bars, _UNITS[query.metric])
 
 
 def _label(start: datetime, window: Window) -> str:

@@ -93,6 +93,10 @@ class View:
         query = urlencode({name: value for name, value in given.items() if value is not None})
         return f"{self.path}?{query}" if query else self.path
 
+    def part_url(self, path: str) -> str:
+        """Return the address of a part of this page, with the page's own parameters."""
+        return f"{path}?{self._request.url.query}" if self._request.url.query else path
+
     def local(self, time: datetime) -> datetime:
         """Return an instant in the zone of this view."""
         return time.astimezone(self.zone)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from groat_server.http import types
+from groat_server.http.admin_reports import QueriedUser
 from groat_server.http.dashboard.view import PageQuery
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class WindowQuery(PageQuery):
     end: Annotated[types.Instant | None, Field(alias="to")] = None
     action_type: types.ActionType | None = None
     model: types.Model | None = None
-    user: types.Search | None = None
+    user: QueriedUser | None = None
 
     def window(self, zone: ZoneInfo, now: datetime) -> Window:
         """Return the window that is asked for; nothing said: the last DAYS days."""
@@ -51,6 +52,11 @@ class Window:
     def bucket(self) -> Literal["hour", "day"]:
         """What a bar is of."""
         return "hour" if self.end - self.start <= _BY_HOUR_UP_TO else "day"
+
+    @property
+    def previous(self) -> Window:
+        """The window of equal length before."""
+        return replace(self, start=self.start - (self.end - self.start), end=self.start)
 
     def buckets(self) -> Iterator[tuple[datetime, datetime]]:
         """Yield the beginning and the end of each bar, empty ones too; days are the zone's."""

@@ -109,6 +109,9 @@ MODEL = Parameter(name="model", type="text", description="Only what was used of 
 ACTION_TYPE = Parameter(
     name="action_type", type="text", description="Only what was used by actions of this type; null: of all."
 )
+ONLY = (ACTION_TYPE, MODEL, OPTIONAL_USER)
+"""What leaves out usage of the window."""
+
 BUCKET = Parameter(
     name="bucket",
     type="choice",
@@ -162,9 +165,10 @@ LIMIT = Parameter(
 class Report:
     """A report: its published statement, what may be said to it, and the statement that is run in its place, if any.
 
-    `of_users` is run instead of that one where a user is named or users are told apart. With `rolled_up_for` it takes
-    one of these parameters for it. With `buckets_max` a window has no more hours or days than so many. `paging` is what
-    else the statement takes, and `paging_columns` what else it returns, for pages.
+    `of_users` is run instead of that one where a user is named or users are told apart; `by_user` where users are told
+    apart and nothing else is asked for. With `rolled_up_for` it takes one of these parameters for it. With
+    `buckets_max` a window has no more hours or days than so many. `paging` is what else the statement takes, and
+    `paging_columns` what else it returns, for pages.
     """
 
     title: str
@@ -172,6 +176,7 @@ class Report:
     parameters: tuple[Parameter, ...]
     rolled_up: Statement[Any] | None = None
     of_users: Statement[Any] | None = None
+    by_user: Statement[Any] | None = None
     rolled_up_for: tuple[Parameter, ...] = ()
     buckets_max: int | None = None
     paging: Mapping[str, object] = field(default_factory=dict)
@@ -185,7 +190,10 @@ class Report:
 
     def in_place(self, values: Mapping[str, object]) -> Statement[Any] | None:
         """Return the statement that is run in place of the published one with these values, if any."""
-        is_of_users = values.get(USER.variable) is not None or values.get(GROUP.name) == "user"
+        is_by_user = values.get(GROUP.name) == "user"
+        is_of_users = is_by_user or values.get(USER.variable) is not None
+        if is_by_user and self.by_user is not None and all(values.get(each.variable) is None for each in ONLY):
+            return self.by_user
         if is_of_users and self.of_users is not None:
             return self.of_users
         is_needed = not self.rolled_up_for or any(values.get(each.variable) is not None for each in self.rolled_up_for)

@@ -27,7 +27,7 @@ from groat_server.operations.reports.definition import (
     FROM,
     GROUP,
     MODEL,
-    OPTIONAL_USER,
+    ONLY,
     SERIES,
     TIME_ZONE,
     TO,
@@ -47,12 +47,11 @@ _SINCE = replace(
 )
 _UNTIL = replace(TO, description="The window has the hours that begin before then; null: up to the present one.")
 _HOURS = (_SINCE, _UNTIL)
-_ONLY = (ACTION_TYPE, MODEL, OPTIONAL_USER)
 
 EVENTS = Report(
     "Events, newest first",
     Statement("reports/events", ListedEvent),
-    (replace(FROM, description="The first instant of the window; null: no beginning."), TO, *_ONLY, limited(50)),
+    (replace(FROM, description="The first instant of the window; null: no beginning."), TO, *ONLY, limited(50)),
     Statement("rollups/events", ListedEvent),
     of_users=Statement("rollups/events_of_user", ListedEvent),
     rolled_up_for=(ACTION_TYPE, MODEL),
@@ -63,15 +62,16 @@ USAGE: Mapping[str, Report] = {
     "usage": Report(
         "Usage of a window, by bucket and series",
         Statement("reports/usage", UsagePoint),
-        (*_HOURS, BUCKET, TIME_ZONE, GROUP, SERIES, *_ONLY),
+        (*_HOURS, BUCKET, TIME_ZONE, GROUP, SERIES, *ONLY),
         Statement("rollups/usage", UsagePoint),
         of_users=Statement("rollups/usage_of_users", UsagePoint),
+        by_user=Statement("rollups/usage_by_user", UsagePoint),
         buckets_max=BUCKETS_MAX,
     ),
     "usage-totals": Report(
         "Usage of a window, beside the window before",
         Statement("reports/usage_totals", UsageTotal),
-        (*_HOURS, TIME_ZONE, *_ONLY),
+        (*_HOURS, TIME_ZONE, *ONLY),
         Statement("rollups/usage_totals", UsageTotal),
         of_users=Statement("rollups/usage_totals_of_user", UsageTotal),
     ),

@@ -1,7 +1,8 @@
--- The report of the same name from the roll-ups: whole days (UTC), and hours for what is left of each period. Users are looked
--- up: who was active within a period was so last in it, or after it, and then one look into the index tells. Of one action
--- type or model they are counted among the events of the hours that have any. Where a user is named, usage_totals_of_user is
--- run in its place.
+-- The report of the same name from the roll-ups: whole days (UTC), and hours for what is left of each period. Who was
+-- active: of a period of few events these tell; of a longer one each user is looked up. Who was last seen within it
+-- was active. Of those seen after it the sum of a whole day tells, or when they were last seen on the day that it
+-- begins or ends in, or at last a look into the events of the latter. Of one action type or model users are counted
+-- among the events of the hours that have any. Where a user is named, usage_totals_of_user is run in its place.
 WITH ends AS (
     SELECT date_trunc(
         'hour',
@@ -49,6 +50,18 @@ WITH ends AS (
         SELECT periods.period, whole.until, periods.until FROM periods JOIN whole USING (period)
     ) AS pieces
     JOIN usage_hourly AS hourly ON hourly.hour >= pieces.since AND hourly.hour < pieces.until
+), figures AS MATERIALIZED (
+    SELECT periods.place, periods.period, periods.since, periods.until, COALESCE(SUM(part.events), 0) AS events,
+        COALESCE(SUM(part.credits), 0) AS credits, COALESCE(SUM(part.refunded), 0) AS refunded,
+        COALESCE(SUM(part.api_cost), 0) AS api_cost,
+        CAST(:action_type AS text) IS NULL AND CAST(:model AS text) IS NULL AS is_of_everything,
+        COALESCE(SUM(part.events), 0) <= 250000 AS is_short
+    FROM periods
+    LEFT JOIN part
+        ON part.period = periods.period
+        AND (CAST(:action_type AS text) IS NULL OR part.action_type = CAST(:action_type AS text))
+        AND (CAST(:model AS text) IS NULL OR part.model_used = CAST(:model AS text))
+    GROUP BY periods.place, periods.period, periods.since, periods.until
 ), used_hours AS (
     SELECT periods.period, hourly.hour
     FROM periods
@@ -58,6 +71,17 @@ WITH ends AS (
         AND (CAST(:action_type AS text) IS NOT NULL OR CAST(:model AS text) IS NOT NULL)
     GROUP BY periods.period, hourly.hour
     HAVING SUM(hourly.events) > 0
+), long AS MATERIALIZED (
+    -- Periods of many events: their whole days, and the days that they begin and end in.
+    SELECT figures.period, figures.since, figures.until,
+        CAST(whole.since AT TIME ZONE 'UTC' AS date) AS whole_since,
+        CAST(whole.until AT TIME ZONE 'UTC' AS date) AS whole_until,
+        CAST(figures.since AT TIME ZONE 'UTC' AS date) AS first_day,
+        CAST(figures.until AT TIME ZONE 'UTC' AS date) AS last_day,
+        GREATEST(figures.since, date_trunc('day', figures.until, 'UTC')) AS last_since
+    FROM figures
+    JOIN whole ON whole.period = figures.period
+    WHERE figures.is_of_everything AND NOT figures.is_short
 ), active AS MATERIALIZED (
     SELECT used_hours.period, COUNT(DISTINCT event.user_id) AS users
     FROM used_hours
@@ -70,36 +94,62 @@ WITH ends AS (
     ) AS event
     GROUP BY used_hours.period
     UNION ALL
-    SELECT periods.period, COUNT(*)
-    FROM periods
-    JOIN user_credit_balances AS account ON account.last_event_at >= periods.since
+    SELECT figures.period, counted.users
+    FROM figures
     CROSS JOIN LATERAL (
-        SELECT 1 AS found WHERE account.last_event_at < periods.until
-        UNION ALL
-        SELECT found FROM (
-            SELECT 1 AS found
+        SELECT COUNT(*) AS users
+        FROM (
+            SELECT event.user_id
             FROM credit_usage_events AS event
-            WHERE account.last_event_at >= periods.until AND event.user_id = account.user_id
-                AND event.created_at >= periods.since AND event.created_at < periods.until
-            LIMIT 1
-        ) AS earlier
-    ) AS seen
-    WHERE CAST(:action_type AS text) IS NULL AND CAST(:model AS text) IS NULL
-    GROUP BY periods.period
+            WHERE event.created_at >= figures.since AND event.created_at < figures.until
+            GROUP BY event.user_id
+        ) AS users
+    ) AS counted
+    WHERE figures.is_of_everything AND figures.is_short
+    UNION ALL
+    SELECT long.period, counted.users
+    FROM long
+    CROSS JOIN LATERAL (
+        SELECT COUNT(
+            CASE
+                WHEN account.last_event_at < long.until THEN 1
+                ELSE COALESCE(
+                    (
+                        SELECT 1
+                        FROM user_daily AS daily
+                        WHERE daily.user_id = account.user_id
+                            AND daily.day >= long.whole_since AND daily.day < long.whole_until
+                        LIMIT 1
+                    ),
+                    (
+                        SELECT 1
+                        FROM user_daily AS daily
+                        WHERE daily.user_id = account.user_id AND daily.day IN (long.first_day, long.last_day)
+                            AND daily.last_at >= long.since AND daily.last_at < long.until
+                        LIMIT 1
+                    ),
+                    (
+                        SELECT 1
+                        FROM credit_usage_events AS event
+                        WHERE event.user_id = account.user_id
+                            AND event.created_at >= long.last_since AND event.created_at < long.until
+                        LIMIT 1
+                    )
+                )
+            END
+        ) AS users
+        FROM user_credit_balances AS account
+        WHERE account.last_event_at >= long.since
+    ) AS counted
 )
 SELECT
-    periods.period,
-    CAST(COALESCE(SUM(part.events), 0) AS bigint) AS events,
-    COALESCE(trim_scale(SUM(part.credits)), 0) AS credits,
-    COALESCE(trim_scale(SUM(part.refunded)), 0) AS refunded_credits,
-    COALESCE(trim_scale(SUM(part.credits) - SUM(part.refunded)), 0) AS net_credits,
-    COALESCE(trim_scale(SUM(part.api_cost)), 0) AS api_cost_dollars,
+    figures.period,
+    CAST(figures.events AS bigint) AS events,
+    trim_scale(figures.credits) AS credits,
+    trim_scale(figures.refunded) AS refunded_credits,
+    trim_scale(figures.credits - figures.refunded) AS net_credits,
+    trim_scale(figures.api_cost) AS api_cost_dollars,
     COALESCE(active.users, 0) AS active_users
-FROM periods
-LEFT JOIN active ON active.period = periods.period
-LEFT JOIN part
-    ON part.period = periods.period
-    AND (CAST(:action_type AS text) IS NULL OR part.action_type = CAST(:action_type AS text))
-    AND (CAST(:model AS text) IS NULL OR part.model_used = CAST(:model AS text))
-GROUP BY periods.place, periods.period, active.users
-ORDER BY periods.place
+FROM figures
+LEFT JOIN active ON active.period = figures.period
+ORDER BY figures.place

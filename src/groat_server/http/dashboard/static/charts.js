@@ -1,4 +1,4 @@
-// Draws the charts: each `<figure class="chart" data-chart="ID">` from the JSON in the script element of that id.
+// Draws the charts: each `<figure class="chart" data-chart="ID">` from the JSON that the element of that id has as its text.
 //
 //   {"kind": "stack", "unit": "credits", "buckets": ["2026-11-01", …], "series": [{"name": …, "values": […]}, …],
 //    "links": ["/ui/usage?…", …]}                          bars on each other; a click on a bar follows its link
@@ -10,6 +10,13 @@
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const number = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
   const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 2 });
+
+  // Times are those of the page's zone, whatever the browser's own is.
+  const timeZone = document.documentElement.dataset.timeZone;
+  const time = new Intl.DateTimeFormat('en-GB', { timeZone, dateStyle: 'medium', timeStyle: 'short' });
+  const day = new Intl.DateTimeFormat('en-GB', { timeZone, day: 'numeric', month: 'short' });
+  const hour = new Intl.DateTimeFormat('en-GB', { timeZone, hour: '2-digit', minute: '2-digit' });
+  const DAY = 24 * 3600 * 1000;
 
   const element = (name, className, ...children) => {
     const made = document.createElement(name);
@@ -64,10 +71,19 @@
     },
   });
 
+  const span = (points) => (points.length ? new Date(points[points.length - 1][0]) - new Date(points[0][0]) : 0);
+
   const line = ({ points, marks, unit }) => ({
     ...frame(),
+    useUTC: true,
+    grid: { ...frame().grid, bottom: 8 },
     color: [style('--series-1'), style('--series-4')],
-    xAxis: { type: 'time', ...axis(), splitLine: { show: false } },
+    xAxis: {
+      type: 'time',
+      ...axis(),
+      splitLine: { show: false },
+      axisLabel: { ...axis().axisLabel, formatter: (value) => (span(points) > 2 * DAY ? day : hour).format(value) },
+    },
     yAxis: { type: 'value', scale: true, ...axis(), axisLabel: { color: style('--muted-foreground'), formatter: (value) => short.format(value) } },
     series: [
       { name: unit, type: 'line', step: 'end', data: points, showSymbol: false, areaStyle: { opacity: 0.12 } },
@@ -75,7 +91,7 @@
     ],
     tooltip: {
       ...frame().tooltip,
-      formatter: (parts) => tip(parts[0].axisValueLabel, parts.map((part) => [part.data.name ?? unit, number.format(part.value[1])])),
+      formatter: (parts) => tip(time.format(parts[0].axisValue), parts.map((part) => [part.data.name ?? unit, number.format(part.value[1])])),
     },
   });
 
