@@ -84,13 +84,13 @@ async def sign_in_by_token(ledger: Ledger, token: str, *, user_agent: str) -> st
     return await _begin(ledger, caller, user_agent)
 
 
-async def find_session(ledger: Ledger, session: str) -> Session:
-    """Return who is signed in by this id. Raises Unauthorized where nobody is."""
+async def find_session(ledger: Ledger, session: str, *, is_in_use: bool = True) -> Session:
+    """Return who is signed in by this id, who is not idle if it is in use. Raises Unauthorized where nobody is."""
     async with ledger.database.write() as connection:
         holder = await _FIND.maybe(connection, session_hash=hashed(session), idle_minutes=IDLE_MINUTES)
         if holder is None:
             raise Unauthorized("You are not signed in, or have not been here for a while.")
-        if holder.is_stale:
+        if holder.is_stale and is_in_use:
             await _TOUCH.maybe(connection, session_id=holder.session_id)
     # A person acts in the person's own name, whatever was given to sign in.
     token_id = None if holder.user_id is not None else holder.token_id

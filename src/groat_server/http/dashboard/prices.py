@@ -1,0 +1,337 @@
+"""Prices: those in force, the history of one, models without a price, margins; and the act of setting one.
+
+Prices are told as the reports have them. What a new one replaces is what a use at that time would be priced by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Query
+from pydantic import BeforeValidator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from groat_server.core import values
+from groat_server.core.credits import MAX_CREDITS, MAX_MULTIPLIER
+from groat_server.core.price_book import Kind
+from groat_server.core.rates import MAX_RATE, MAX_REQUEST_RATE, parse_action_price, parse_rates, rates_json
+from groat_server.core.scopes import Scope
+from groat_server.errors import Unprocessable
+from groat_server.http import types
+from groat_server.http.dashboard.access import page_router, session_of
+from groat_server.http.dashboard.forms import checked, field_messages, read_fields
+from groat_server.http.dashboard.pages import page
+from groat_server.http.dashboard.view import PageQuery, View, say_on_next_page
+from groat_server.http.dependencies import LedgerOf
+from groat_server.operations.prices import set_price, show_pricing
+from groat_server.operations.reports import LIMIT_MAX, run_report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from zoneinfo import ZoneInfo
+
+    from groat_server.core.price_book import Found, PriceBook
+    from groat_server.core.table_rows import PriceInForce
+    from groat_server.operations.ledger import Ledger
+    from groat_server.operations.prices import BookRow
+
+router = page_router()
+acts = page_router(Scope.ADMIN)
+
+MODEL_KINDS = {
+    "input": "input",
+    "output": "output",
+    "cache_read": "cache read",
+    "cache_write": "cache write",
+    "reasoning": "reasoning",
+    "request": "request",
+}
+ACTION_KINDS = {"credits_per_use": "a use", "credits_per_unit": "a unit"}
+_FIELDS = ("kind", "name", "provider", *MODEL_KINDS, *ACTION_KINDS, "multiplier", "valid_from", "valid_to", "note")
+
+
+class PricesQuery(PageQuery):
+    """Which prices: whose name or provider contains `search`, of one kind, so many."""
+
+    search: types.Search | None = None
+    kind: Kind | None = None
+    limit: types.Limit = 50
+
+
+class PriceQuery(PageQuery):
+    """Whose price is to be set."""
+
+    kind: Kind = "model"
+    name: types.Model | None = None
+    provider: types.Provider | None = None
+
+
+def _amount(most: Decimal) -> BeforeValidator:
+    return BeforeValidator(lambda given: values.amount(given, most=most))
+
+
+_Rate = Annotated[Decimal, _amount(MAX_RATE)]
+_Credits = Annotated[Decimal, _amount(MAX_CREDITS)]
+
+
+class PriceForm(types.Body):
+    """A price as it is written down: rates in USD per million tokens, or credits of an action.
+
+    Times without an offset are of the zone that the page is in. `book_version` is the price book that was looked at.
+    """
+
+    kind: Kind
+    name: types.Model
+    provider: types.Provider | None = None
+    input: _Rate | None = None
+    output: _Rate | None = None
+    cache_read: _Rate | None = None
+    cache_write: _Rate | None = None
+    reasoning: _Rate | None = None
+    request: Annotated[Decimal, _amount(MAX_REQUEST_RATE)] | None = None
+    credits_per_use: _Credits | None = None
+    credits_per_unit: _Credits | None = None
+    multiplier: Annotated[Decimal, _amount(MAX_MULTIPLIER)] | None = None
+    valid_from: types.Instant | None = None
+    valid_to: types.Instant | None = None
+    note: types.Reason
+    book_version: types.Id | None = None
+    confirmed: bool = False
+
+    @property
+    def rates(self) -> dict[str, Decimal]:
+        """The rates that are given, as `set_price` takes them."""
+        kinds = MODEL_KINDS if self.kind == "model" else ACTION_KINDS
+        return {kind: rate for kind in kinds if (rate := getattr(self, kind)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One rate: of what, from which number of input tokens on (None: of any), in which unit."""
+
+    title: str
+    above: int | None
+    value: Decimal
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A price in a list, its rates told apart."""
+
+    row: PriceInForce
+    figures: Sequence[Figure]
+
+
+@router.get("/ui/prices")
+async def prices(request: Request, query: Annotated[PricesQuery, Query()], ledger: LedgerOf) -> Response:
+    """List the prices in force."""
+    asked = {"search": query.search, "kind": query.kind, "limit": query.limit}
+    rows, book = await asyncio.gather(run_report(ledger, "prices", **asked), _book(ledger))
+    return page(
+        request,
+        "prices.html",
+        query=query,
+        asked=asked,
+        prices=[_listed(row) for row in rows],
+        is_cut=len(rows) == query.limit < LIMIT_MAX,
+        limit_max=LIMIT_MAX,
+        book=book,
+        fallback=[] if book.fallback_rates is None else _figures("model", book.fallback_rates),
+    )
+
+
+@router.get("/ui/prices/usage")
+async def usage(request: Request, query: Annotated[PageQuery, Query()], ledger: LedgerOf) -> Response:  # noqa: ARG001 - the page's address is read
+    """Show what was used without a price, and what each model earned. A page of its own, for it reads many events."""
+    unpriced, margins = await asyncio.gather(run_report(ledger, "unpriced-models"), run_report(ledger, "margin"))
+    return page(request, "prices_usage.html", unpriced=unpriced, margins=margins)
+
+
+@router.get("/ui/prices/{kind}/{name:path}")
+async def price(
+    request: Request,
+    kind: Kind,
+    name: types.Model,
+    query: Annotated[PageQuery, Query()],  # noqa: ARG001 - the page's address is read
+    ledger: LedgerOf,
+) -> Response:
+    """Show all prices that a model or an action had, has and will have."""
+    asked = {"kind": kind, "priced": name, "limit": LIMIT_MAX}
+    history, in_force = await asyncio.gather(
+        run_report(ledger, "price-history", **asked),
+        run_report(ledger, "prices", kind=kind, search=name, limit=LIMIT_MAX),
+    )
+    now = datetime.now(UTC)
+    present = {row.id for row in in_force}
+    return page(
+        request,
+        "prices_one.html",
+        kind=kind,
+        name=name,
+        asked=asked,
+        prices=[(_listed(row), _state(row, present, now)) for row in history],
+    )
+
+
+@acts.get("/ui/prices/set")
+async def ask_for_price(request: Request, query: Annotated[PriceQuery, Query()]) -> Response:
+    """Ask for a price."""
+    given = {"kind": query.kind, "name": query.name, "provider": query.provider}
+    return _form(request, {name: value for name, value in given.items() if value is not None})
+
+
+@acts.post("/ui/prices/set")
+async def give_price(request: Request, ledger: LedgerOf) -> Response:
+    """Show what a price replaces; once that is confirmed, set it."""
+    fields = await read_fields(request)
+    try:
+        form = checked(PriceForm, _with_offsets(fields, View(request).zone))
+        _check_rates(form)
+        book = await _current(ledger)
+        if not form.confirmed or form.book_version != book.version:
+            return _confirmation(request, form, fields, book)
+        async with ledger.database.act(session_of(request).caller.actor) as connection:
+            await set_price(
+                connection,
+                kind=form.kind,
+                name=form.name,
+                provider=form.provider,
+                rates=form.rates,
+                multiplier=form.multiplier,
+                valid_from=form.valid_from,
+                valid_to=form.valid_to,
+                note=form.note,
+            )
+    except Unprocessable as error:
+        errors = field_messages(error)
+        return _form(request, fields, errors=errors, problem=None if errors else error.detail, status_code=422)
+    answer = Response(status_code=200, headers={"HX-Redirect": _address(form.kind, form.name)})
+    say_on_next_page(answer, f"The price of {form.name} was set.")
+    return answer
+
+
+def _form(
+    request: Request,
+    fields: Mapping[str, str],
+    *,
+    errors: Mapping[str, str] | None = None,
+    problem: str | None = None,
+    status_code: int = 200,
+) -> Response:
+    kind = fields.get("kind", "model")
+    return page(
+        request,
+        "prices_form.html",
+        status_code=status_code,
+        kind=kind if kind in {"model", "action"} else "model",
+        rate_kinds=ACTION_KINDS if kind == "action" else MODEL_KINDS,
+        fields={name: fields.get(name, "") for name in _FIELDS},
+        errors=errors or {},
+        problem=problem,
+    )
+
+
+def _confirmation(request: Request, form: PriceForm, fields: Mapping[str, str], book: PriceBook) -> Response:
+    at = max(form.valid_from or datetime.now(UTC), datetime.now(UTC))
+    old = _found(book, form, at)
+    before = {} if old.version is None else _rates(old.version.rates)
+    after = _stated(form.kind, form.rates)
+    kinds = MODEL_KINDS if form.kind == "model" else ACTION_KINDS
+    return page(
+        request,
+        "prices_confirm.html",
+        form=form,
+        fields={name: fields[name] for name in _FIELDS if name in fields},
+        book=book,
+        moved_on=form.confirmed,
+        old=old.version,
+        old_multiplier=book.multiplier if old.multiplier is None else old.multiplier,
+        new_multiplier=book.multiplier if form.multiplier is None else form.multiplier,
+        changes=[
+            (kinds[kind], _of_kind(form.kind, kind, before), _of_kind(form.kind, kind, after))
+            for kind in kinds
+            if kind in before or kind in after
+        ],
+    )
+
+
+def _found(book: PriceBook, form: PriceForm, at: datetime) -> Found:
+    """Return what a use at `at` would be priced by as things are."""
+    if form.kind == "action":
+        return book.find_action(form.name, at)
+    return book.find_model(form.name, form.provider, at)
+
+
+def _check_rates(form: PriceForm) -> None:
+    """Raise Unprocessable where the rates, taken together, are none."""
+    (parse_rates if form.kind == "model" else parse_action_price)(form.rates)
+
+
+async def _current(ledger: Ledger) -> PriceBook:
+    async with ledger.database.write() as connection:
+        return await ledger.current_book(connection)
+
+
+async def _book(ledger: Ledger) -> BookRow:
+    async with ledger.database.read() as connection:
+        return await show_pricing(connection)
+
+
+def _with_offsets(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
+    """Return the fields with their times said in full."""
+    said = dict(fields)
+    for name in ("valid_from", "valid_to"):
+        try:
+            time = datetime.fromisoformat(said.get(name, ""))
+        except ValueError:
+            continue
+        if time.tzinfo is None:
+            said[name] = time.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    return said
+
+
+def _listed(row: PriceInForce) -> Listed:
+    return Listed(row, _figures(row.kind, json.loads(row.rates, parse_float=Decimal, parse_int=Decimal)))
+
+
+def _rates(rates: Any) -> dict[str, Any]:
+    stated: dict[str, Any] = json.loads(rates_json(rates), parse_float=Decimal, parse_int=Decimal)
+    return stated
+
+
+def _stated(kind: Kind, rates: Mapping[str, object]) -> dict[str, Any]:
+    return _rates(parse_rates(rates) if kind == "model" else parse_action_price(rates))
+
+
+def _of_kind(kind: str, rate: str, rates: Mapping[str, Any]) -> list[Figure]:
+    return _figures(kind, {rate: rates[rate]}) if rate in rates else []
+
+
+def _figures(kind: str, rates: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures of a price as JSON has it."""
+    titles = MODEL_KINDS if kind == "model" else ACTION_KINDS
+    unit = "dollars" if kind == "model" else "credits"
+    return [
+        Figure(titles.get(name, name), None if above is None else int(above), Decimal(value), unit)
+        for name, rate in rates.items()
+        for above, value in (rate if isinstance(rate, list | tuple) else [(None, rate)])
+    ]
+
+
+def _state(row: PriceInForce, present: set[int], now: datetime) -> str:
+    """Return what a version is at present, in words."""
+    if row.id in present:
+        return "in force"
+    return "to come" if row.valid_from is not None and row.valid_from > now else "past"
+
+
+def _address(kind: str, name: str) -> str:
+    return f"/ui/prices/{kind}/{quote(name)}"
