@@ -92,7 +92,8 @@ def test_a_statement_to_print_needs_nothing_and_runs_nothing(api: Api, somebody:
     """Taken out: autoescape."""
     answer = api.get(f"/api/v1/admin/users/{somebody}/statement", format="html")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "default-src 'none'; style-src 'sha256-" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
     text = answer.content.decode()
     page = _Page()
     page.feed(text)

@@ -32,11 +32,13 @@ WITH ends AS (
     SELECT period, CASE WHEN first < last THEN first ELSE until END AS since,
         CASE WHEN first < last THEN last ELSE until END AS until
     FROM (
-        SELECT *, date_trunc('day', since + interval '23 hours', 'UTC') AS first, date_trunc('day', until, 'UTC') AS last
+        SELECT *, date_trunc('day', since + interval '23 hours', 'UTC') AS first,
+            date_trunc('day', until, 'UTC') AS last
         FROM periods
     ) AS days
 ), part AS (
-    SELECT whole.period, daily.action_type, daily.model_used, daily.events, daily.credits, daily.api_cost, daily.refunded
+    SELECT whole.period, daily.action_type, daily.model_used, daily.events, daily.credits, daily.api_cost,
+        daily.refunded
     FROM whole
     JOIN usage_daily AS daily
         ON daily.day >= CAST(whole.since AT TIME ZONE 'UTC' AS date)
