@@ -36,7 +36,7 @@ def _statements() -> Iterator[Statement[Any]]:
     for module in pkgutil.iter_modules(operations.__path__, f"{operations.__name__}."):
         yield from (each for each in vars(importlib.import_module(module.name)).values() if isinstance(each, Statement))
     for report in REPORTS.values():
-        yield from (each for each in (report.statement, report.rolled_up, report.of_users) if each)
+        yield from (each for each in (report.statement, report.rolled_up, report.of_users, report.by_user) if each)
     yield from (Statement(f"checks/{name}", Finding) for name in CHECKS)
 
 

@@ -29,7 +29,7 @@ from tests.conftest import fresh_ledger
 from tests.operations.account import BIRTH, TICK, SqlAccount, day
 from tests.operations.histories import make_history
 from tests.operations.ledgers import connect
-from tests.operations.test_rollups import STEPS, USERS, Story, answer, check, next_turn
+from tests.operations.test_rollups import MANY, STEPS, USERS, Story, answer, check, next_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 ZONES = ["UTC", "Etc/UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Apia", "Pacific/Fiji"]
+CROWD_NOW = day(120) + timedelta(hours=3, minutes=30)
+CROWD_BACK = (0.05, 0.6, 1.1, 1.2, 3.4, 9, 35, 36.9, 70)
 BY_WINDOW = ("usage", "usage-totals", "events", "anomalies")
+_KEYS = "SELECT id, idempotency_key FROM credit_usage_events WHERE user_id = %s"
 _FIGURES = ("events", "credits", "refunded_credits", "net_credits", "api_cost_dollars")
 
 
@@ -158,6 +161,72 @@ def test_the_reports_of_a_window_are_the_same_from_the_roll_ups(
             compare(connection, "usage", **shape | {"group": "user"}, **everything)
             compare(connection, "usage-totals", **shape, **everything)
         assert check(connection) == []
+
+
+@pytest.fixture(scope="module")
+def crowd(server: Server, template: str) -> Iterator[psycopg.Connection[Any]]:
+    """Lend a ledger of twelve users whom no bound tells apart as they are in a window.
+
+    Some used the same, one most of it long ago, one in the month before, one on both sides of a window of one day, one
+    what costs nothing; of some all was refunded or voided. Another writer voids, so that sums of one slot are negative.
+    """
+    with fresh_ledger(server, template) as address, connect(address) as connection:
+        accounts = [SqlAccount.open(connection, 9999) for _ in range(12)]
+        for number, account in enumerate(accounts):
+            for place, back in enumerate(CROWD_BACK):
+                amount, at = 1 + (number * 7 + place * 3) % 5, CROWD_NOW - timedelta(days=back, minutes=number)
+                if number < 8 and (number + place) % 3:
+                    account.charge(f"{place}", amount, CROWD_NOW, occurred=str(at), backfills=True)
+        for number, amount, back in (
+            (8, 500, 99), (9, 400, 36.5), (10, 0, 0.2), (10, 1, 0.73), (10, 1, 1.52), (11, 0, 0.7),
+        ):  # fmt: skip
+            at = CROWD_NOW - timedelta(days=back)
+            accounts[number].charge(f"{back}", amount, CROWD_NOW, occurred=str(at), backfills=True)
+        start = CROWD_NOW.replace(hour=0, minute=0) - timedelta(days=3)
+        accounts[0].charge_all(
+            [
+                accounts[0].use(f"many {number}", 1, occurred=str(start + number * HOUR / 9), backfills=True)
+                for number in range(MANY)
+            ],
+            CROWD_NOW,
+        )
+        assert connection.execute("SELECT add_up_actions(5)").fetchall() == [(1,)]
+        for number in (7, 8, 9):
+            account, at = accounts[number], CROWD_NOW - timedelta(days=2 + number / 10)
+            account.charge("refunded", 3, CROWD_NOW, occurred=str(at), backfills=True)
+            account.charge("voided", 300, CROWD_NOW, occurred=str(at + HOUR), backfills=True)
+            ids = {row["idempotency_key"]: row["id"] for row in account.rows(_KEYS, account.user_id)}
+            account.refund("refund", ids["refunded"], 3, CROWD_NOW)
+            with connect(address) as other:
+                replace(account, connection=other).void("void", ids["voided"], CROWD_NOW)
+        assert check(connection) == []
+        yield connection
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Pacific/Fiji"])
+@pytest.mark.parametrize("series", [1, 3, 20])
+def test_those_who_used_most_are_found_however_bounds_and_windows_lie(
+    crowd: psycopg.Connection[Any], zone: str, series: int
+) -> None:
+    """All windows and buckets of the crowd.
+
+    Taken out, each noticed: in usage_by_user each of the bounds, the ties that they are compared with, users of no
+    credits, hours after the window, before it and of another day, what the sweep added up, and refunds; in usage_totals
+    each of the three looks; in anomalies the partial day, the open one and those between, and how long the week is.
+    """
+    place = ZoneInfo(zone)
+    for back, length in ((0, 1), (0, 3), (1, 1), (4, 3), (38, 38), (73, 45), (120, 200)):
+        since = (CROWD_NOW.astimezone(place) - timedelta(days=back)).replace(hour=0, minute=0)
+        for first, end in (
+            (since, since + timedelta(days=length)),
+            (since + 5 * HOUR, since + (length * 24 - 4) * HOUR),
+        ):
+            compare(crowd, "usage-totals", since=first, until=end, time_zone=zone)
+            compare(crowd, "anomalies", as_of=first + HOUR / 2, limit=series, factor=series)
+            for bucket in ("hour", "day", "all"):
+                compare(
+                    crowd, "usage", since=first, until=end, bucket=bucket, group="user", series=series, time_zone=zone
+                )
 
 
 @dataclass(frozen=True, slots=True)

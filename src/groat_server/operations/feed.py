@@ -47,7 +47,7 @@ _COUNT_MAX = 10_000
 _SCANNED_MAX = 50_000  # past events that are looked through for those that a filter wants
 _BACK = timedelta(seconds=5)
 _FAR_BACK = timedelta(minutes=1)
-_LOOKS_FAR = 20  # each so-manieth look goes far back
+_LOOKS_FAR = 20  # each twentieth look goes far back
 _KEPT = _FAR_BACK + timedelta(seconds=30)
 _ID_MAX = 2**63 - 1
 _STALE_SECONDS = 55.0  # for so long, what was seen still tells what is new
