@@ -38,7 +38,7 @@ stop: ## Stop it
 	@$(BIN)/groat stop
 
 test: setup-dev ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 campaign: setup-dev ## Compare the ledger with its model for hours; goes on where it was stopped
 	@$(BIN)/python -m tests.campaign

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ def test_how_it_looks(visit: Callable[..., Visitor], theme: str, width: int) -> 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_figure_is_the_apis_and_the_published_sqls(admin: Visitor, site: Site, way: str) -> None:
     page = admin.goto(f"/ui/events?{way}")
-    link = page.locator("#events .sql").get_attribute("href") or ""
-    query = link.partition("?")[2]
+    link = page.locator("#events .exports a").first.get_attribute("href") or ""
+    query = re.sub(r"limit=\d+&?", "", link.partition("?")[2])
     answer = site.api().get(f"/api/v1/admin/reports/events?{query}").text
     rows = json.loads(answer, parse_float=Decimal)["rows"]
     figures = page.locator("#events tbody data").evaluate_all("all => all.map(each => each.value)")
@@ -45,6 +46,17 @@ def test_every_figure_is_the_apis_and_the_published_sqls(admin: Visitor, site: S
     assert figures == [str(row[name]) for row in rows for name in names if row[name] is not None]
     script = site.api().get(f"/api/v1/admin/reports/events?{query}&explain=sql").text
     assert [int(row[0]) for row in site.psql(script)] == [row["id"] for row in rows]
+
+
+def test_the_sql_of_a_page_is_that_pages(admin: Visitor, site: Site) -> None:
+    """Also of the second, and of a list that ends at an instant."""
+    page = admin.goto("/ui/events?to=2099-01-01T00:00:00Z&model=gpt-4o")
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url("**cursor=*")
+    links = page.locator("#events tbody th a").evaluate_all("all => all.map(each => each.getAttribute('href'))")
+    page.locator("#events .sql").click()
+    script = page.locator("#panel-body pre").inner_text()
+    assert [row[0] for row in site.psql(script)] == [link.rpartition("/")[2] for link in links]
 
 
 def test_pages_follow_on_each_other(admin: Visitor) -> None:

@@ -186,6 +186,7 @@ def test_local_time_and_the_theme_stay_chosen(admin: Visitor) -> None:
     page = admin.goto("/ui/sessions")
     assert "dark" in (page.locator("html").get_attribute("class") or "")
     assert page.get_by_role("button", name="Europe/Berlin").is_visible()
+    assert page.url.endswith("/ui/sessions?tz=Europe%2FBerlin")
 
 
 def test_nothing_moves_once_it_is_painted(admin: Visitor) -> None:

@@ -19,6 +19,7 @@ from groat_server.operations import feed as feed_module
 from groat_server.operations.corrections import Refund, Void, refund_event, void_event
 from groat_server.operations.feed import Feed
 from groat_server.operations.grants import Adjustment, Grant, adjust_credits, grant_credits
+from groat_server.operations.ledger import open_ledger
 from groat_server.operations.usage import charge
 from groat_server.sql import source
 from tests.operations.ledgers import ask, connect, new_user, rows, use
@@ -397,6 +398,40 @@ async def test_what_is_booked_while_the_feed_cannot_read_is_told_afterwards(
             await until(lambda: feed.trouble is not None)
         assert await told_keys(ledger, subscription, "a") == ["a"]
         assert feed.trouble is None
+
+
+async def test_what_is_booked_in_an_outage_that_follows_on_quiet_is_told_afterwards(
+    ledger: Ledger, ledger_address: Address
+) -> None:
+    """Taken out: the instant of the first look, which found nothing; only the last minute was looked through."""
+    now = datetime.now(UTC)
+    user_id = await new_user(ledger, created_at=now - timedelta(days=1))
+    async with opened(ledger) as feed, feed.subscribe() as subscription:
+        assert feed._looked_at is not None  # noqa: SLF001 - nobody waits for minutes
+        feed._looked_at -= timedelta(minutes=5)  # noqa: SLF001 - as if nothing could be read since
+        with connect(ledger_address) as connection:
+            rows(connection, call([RawCharge(user_ids=user_id, keys="away")], at=now - timedelta(minutes=4)))
+        await charge(ledger, [use(user_id, "back")])
+        assert await told_keys(ledger, subscription, "back") == ["away", "back"]
+
+
+async def test_closing_does_not_wait_for_a_look_that_takes_long(
+    ledger_address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken out: `cancel` in `close`."""
+    monkeypatch.setattr("groat_server.database.READ_TIMEOUT", "10min")
+    async with open_ledger(ledger_address, provider_durability=True) as ledger:
+        feed = Feed(ledger, look_seconds=QUICK)
+        async with feed.subscribe():
+            with (
+                connect(ledger_address) as connection,
+                psycopg.connect(ledger_address.url, options=ledger_address.options()) as blocker,
+            ):
+                blocker.execute("LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE")
+                await until(lambda: rows(connection, WAITING))
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await feed.close()
+                assert not feed.is_reading
 
 
 async def test_a_reader_that_fails_in_a_way_nobody_foresaw_tells_its_subscribers(

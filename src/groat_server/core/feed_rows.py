@@ -56,6 +56,13 @@ class BookedEvent(FeedEvent):
     found: int
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When the ledger was looked at, by its server's clock."""
+
+    looked_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedFilter:
     """Which events are wanted; None: whichever. An act has neither action type nor model."""

@@ -7,8 +7,10 @@ told twice. (One whose transaction stayed open for longer, which no service's do
 feed.)
 
 One reader a process looks for all subscribers, twice a second, and only while there are any. Each look is bounded:
-where more was booked than it takes, the newest is told, and how many were passed over. A subscriber who does not keep
-up loses the oldest of what waits for it, and is told how many.
+where more was booked than it takes, the newest is told, and how many were passed over. Nothing that is older than what
+was told then is looked for again, so here the promise ends: a charge of an earlier instant that can be seen only after
+such a look is neither told nor counted. A subscriber who does not keep up loses the oldest of what waits for it, and is
+told how many.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from groat_server.core.feed_rows import ActiveUser, BookedEvent, FeedEvent, FeedFilter
+from groat_server.core.feed_rows import ActiveUser, BookedEvent, FeedEvent, FeedFilter, Look
 from groat_server.errors import GroatError
 from groat_server.sql import Statement
 
@@ -50,9 +52,11 @@ _FAR_BACK = timedelta(minutes=1)
 _LOOKS_FAR = 20  # each twentieth look goes far back
 _KEPT = _FAR_BACK + timedelta(seconds=30)
 _ID_MAX = 2**63 - 1
+_PATIENCE_SECONDS = 0.5
 _STALE_SECONDS = 55.0  # for so long, what was seen still tells what is new
 
 _BOOKED = Statement("feed/booked", BookedEvent)
+_CLOCK = Statement("feed/clock", Look)
 _NEWEST = Statement("feed/newest", FeedEvent)
 _ACTIVE_USERS = Statement("feed/active_users", ActiveUser)
 
@@ -212,10 +216,11 @@ class Feed:
             )
 
     async def close(self) -> None:
-        """End all subscriptions, at once, and the reader."""
+        """End all subscriptions, at once, and the reader, also in the middle of a look."""
         self.end()
-        if self._reader is not None:
-            await asyncio.wait([self._reader])
+        while self._reader is not None and not self._reader.done():
+            self._reader.cancel()  # again and again: one that comes while a connection is waited for can get lost
+            await asyncio.wait([self._reader], timeout=_PATIENCE_SECONDS)
 
     def end(self) -> None:
         """End all subscriptions; none begins any more."""
@@ -281,6 +286,9 @@ class Feed:
         back = _FAR_BACK if self._looks % _LOOKS_FAR == 0 else _BACK
         floor_at, floor_id = self._floor or (None, None)
         async with self._ledger.database.read() as connection:
+            # Before the look itself, so that nothing lies between the two. What is quiet has a beginning, too: were the
+            # ledger away for long then, the next look would not know from when on.
+            looked_at = self._looked_at or (await _CLOCK.one(connection)).looked_at
             found = await _BOOKED.all(
                 connection,
                 since=None if self._looked_at is None else self._looked_at - back,
@@ -292,6 +300,7 @@ class Feed:
                 limit=self._look_max,
             )
         self._looked = time.monotonic()
+        self._looked_at = looked_at
         if found:
             self._note(found)
             if not is_first:

@@ -184,6 +184,11 @@ async def show_pricing(connection: Connection) -> BookRow:
     return await _LOAD_BOOK.one(connection)
 
 
+async def hold_pricing(connection: Connection) -> BookRow:
+    """Return what is common to all prices; until the transaction ends, nobody else sets any or appends one."""
+    return await _LOCK_BOOK.one(connection)
+
+
 async def set_pricing(
     connection: Connection,
     *,

@@ -14,17 +14,18 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from groat_server.core.scopes import Scope
 from groat_server.errors import Forbidden, GroatError, Unauthorized
 from groat_server.http.dashboard.pages import address, page
+from groat_server.http.dashboard.view import address_with_zone
 from groat_server.http.dependencies import ledger_of
 from groat_server.http.problems import field_errors, meaning_of
 from groat_server.operations.sessions import HOURS_MAX, Session, find_session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
@@ -33,6 +34,7 @@ _COOKIE = "__Host-groat_session"
 _LOOPBACK_COOKIE = "groat_session"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _NOT_OURS = "This was not sent by a page of this dashboard."
+_ABOVE = {"HX-Retarget": "#messages", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -52,6 +54,9 @@ class PageRoute(APIRoute):
                 request.state.caller = request.state.session.caller
                 if self.scope is not None:
                     request.state.caller.require(self.scope)
+                there = address_with_zone(request)
+                if there is not None:  # so that whoever is sent the address sees the same
+                    return RedirectResponse(there, status_code=303)
                 return await handler(request)
             except Unauthorized:
                 return _to_login(request)
@@ -95,7 +100,10 @@ def require_own_origin(request: Request) -> None:
 
 
 def _is_own(request: Request, origin: str | None) -> bool:
-    return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:  # it is no address
+        return False
 
 
 def session_secret(request: Request) -> str | None:
@@ -147,10 +155,11 @@ def _to_login(request: Request) -> Response:
 
 def error_page(request: Request, error: Exception) -> Response:
     """Return what went wrong as a page; to htmx as a message that is shown above the present one."""
+    headers: Mapping[str, str] = {}
     match error:
         case GroatError():
             status, title, detail = error.status, error.title, error.detail
-            errors = error.members.get("errors", [])
+            errors, headers = error.members.get("errors", []), error.headers
         case RequestValidationError():
             status, title, detail = 422, "Unprocessable", "The address has values that cannot be taken."
             errors = field_errors(error.errors())
@@ -163,7 +172,7 @@ def error_page(request: Request, error: Exception) -> Response:
         request,
         "error_message.html" if is_part else "error.html",
         status_code=status,
-        headers={"HX-Retarget": "#messages", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"} if is_part else None,
+        headers={**headers, **(_ABOVE if is_part else {})},
         title=title,
         detail=detail,
         errors=errors,

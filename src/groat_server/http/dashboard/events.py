@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from starlette.requests import Request
@@ -32,24 +32,34 @@ class EventsQuery(WindowQuery):
 @router.get("/ui/events")
 async def events(request: Request, query: Annotated[EventsQuery, Query()], ledger: LedgerOf) -> Response:
     """List events."""
-    view = View(request)
-    window = query.window(view.zone, datetime.now(UTC)) if query.days or query.start else None
-    asked = {
-        "from": window and window.start,
-        "to": query.end and window and window.end,
-        "action_type": query.action_type,
-        "model": query.model,
-        "user": query.user,
-    }
-    after = reports.EventPlace(*read_cursor(query.cursor, datetime, int)) if query.cursor else None
-    rows = await reports.events(ledger, after=after, limit=_LIMIT, **asked)
+    asked = _asked(request, query)
+    rows = await reports.events(ledger, after=_place(query), limit=_LIMIT, **asked)
     last = rows[-1] if len(rows) == _LIMIT else None
     return page(
         request,
         "events.html",
         query=query,
-        window=window,
         asked=asked,
         rows=rows,
         next_cursor=write_cursor(last.timestamp, last.id) if last else None,
     )
+
+
+@router.get("/ui/sql/events")
+async def events_sql(request: Request, query: Annotated[EventsQuery, Query()], ledger: LedgerOf) -> Response:
+    """Show the SQL of a page of the list."""
+    script = await reports.explain_events(ledger, after=_place(query), limit=_LIMIT, **_asked(request, query))
+    return page(request, "sql.html", title="Events", script=script)
+
+
+def _asked(request: Request, query: EventsQuery) -> dict[str, Any]:
+    """Return what the report is asked; `days` or `from` makes a window, `to` alone an end."""
+    start = query.start
+    if start is None and query.days is not None:
+        start = query.window(View(request).zone, datetime.now(UTC)).start
+    filters = {"action_type": query.action_type, "model": query.model, "user": query.user}
+    return {"from": start, "to": query.end, **filters}
+
+
+def _place(query: EventsQuery) -> reports.EventPlace | None:
+    return reports.EventPlace(*read_cursor(query.cursor, datetime, int)) if query.cursor else None

@@ -43,9 +43,14 @@ async def export(
 
 @router.get("/ui/sql/report/{name}")
 async def report_sql(
-    request: Request, name: ReportName, query: Annotated[ReportPageQuery, Query()], ledger: LedgerOf
+    request: Request,
+    name: ReportName,
+    query: Annotated[ReportPageQuery, Query()],
+    ledger: LedgerOf,
+    caller: CallerOf,
 ) -> Response:
     """Show a report's published SQL with these parameters."""
+    caller.require(reports.find_report(name).scope)
     script = await reports.explain_report(ledger, name, **query.given())
     return page(request, "sql.html", title=reports.find_report(name).title, script=script)
 

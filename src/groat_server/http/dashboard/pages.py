@@ -16,6 +16,7 @@ from groat_server.http.dashboard import figures
 from groat_server.http.dashboard.static import asset_url
 from groat_server.http.dashboard.view import View, forget_said
 from groat_server.http.files import MEDIA_TYPES
+from groat_server.operations.reports import FILE_ROWS_MAX, SHEET_ROWS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "X-Frame-Options": "DENY",
 }
+ROWS_OF_FILES = (("csv", FILE_ROWS_MAX), ("xlsx", SHEET_ROWS_MAX))
 _COMPRESSED_FROM_BYTES = 1000
 
 
@@ -78,7 +80,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(asset_url=asset_url, version=__version__, address=address)
+    environment.globals.update(asset_url=asset_url, version=__version__, address=address, rows_of_files=ROWS_OF_FILES)
     environment.filters.update(figures.FILTERS)
     return environment
 

@@ -23,14 +23,15 @@ from groat_server.core.credits import MAX_CREDITS, MAX_MULTIPLIER
 from groat_server.core.price_book import Kind
 from groat_server.core.rates import MAX_RATE, MAX_REQUEST_RATE, parse_action_price, parse_rates, rates_json
 from groat_server.core.scopes import Scope
-from groat_server.errors import Unprocessable
+from groat_server.errors import Busy, Unprocessable
 from groat_server.http import types
 from groat_server.http.dashboard.access import page_router, session_of
 from groat_server.http.dashboard.forms import checked, field_messages, read_fields
 from groat_server.http.dashboard.pages import page
 from groat_server.http.dashboard.view import PageQuery, View, say_on_next_page
 from groat_server.http.dependencies import LedgerOf
-from groat_server.operations.prices import set_price, show_pricing
+from groat_server.operations.prices import hold_pricing, set_price, show_pricing
+from groat_server.operations.rehearsal import rehearsing
 from groat_server.operations.reports import LIMIT_MAX, run_report
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from groat_server.core.price_book import Found, PriceBook
     from groat_server.core.table_rows import PriceInForce
+    from groat_server.database import Connection
     from groat_server.operations.ledger import Ledger
     from groat_server.operations.prices import BookRow
 
@@ -54,6 +56,7 @@ MODEL_KINDS = {
     "request": "request",
 }
 ACTION_KINDS = {"credits_per_use": "a use", "credits_per_unit": "a unit"}
+_EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _FIELDS = ("kind", "name", "provider", *MODEL_KINDS, *ACTION_KINDS, "multiplier", "valid_from", "valid_to", "note")
 
 
@@ -165,19 +168,14 @@ async def price(
 ) -> Response:
     """Show all prices that a model or an action had, has and will have."""
     asked = {"kind": kind, "priced": name, "limit": LIMIT_MAX}
-    history, in_force = await asyncio.gather(
-        run_report(ledger, "price-history", **asked),
-        run_report(ledger, "prices", kind=kind, search=name, limit=LIMIT_MAX),
-    )
-    now = datetime.now(UTC)
-    present = {row.id for row in in_force}
+    history = await run_report(ledger, "price-history", **asked)
     return page(
         request,
         "prices_one.html",
         kind=kind,
         name=name,
         asked=asked,
-        prices=[(_listed(row), _state(row, present, now)) for row in history],
+        prices=[(_listed(row), state) for row, state in zip(history, states(history, datetime.now(UTC)), strict=True)],
     )
 
 
@@ -195,24 +193,13 @@ async def give_price(request: Request, ledger: LedgerOf) -> Response:
     try:
         form = checked(PriceForm, _with_offsets(fields, View(request).zone))
         _check_rates(form)
-        book = await _current(ledger)
-        if not form.confirmed or form.book_version != book.version:
-            return _confirmation(request, form, fields, book)
-        async with ledger.database.act(session_of(request).caller.actor) as connection:
-            await set_price(
-                connection,
-                kind=form.kind,
-                name=form.name,
-                provider=form.provider,
-                rates=form.rates,
-                multiplier=form.multiplier,
-                valid_from=form.valid_from,
-                valid_to=form.valid_to,
-                note=form.note,
-            )
-    except Unprocessable as error:
+        actor = session_of(request).caller.actor
+        if not form.confirmed or not await _set_unless_moved_on(ledger, form, actor=actor):
+            return _confirmation(request, form, fields, await _rehearsed(ledger, form))
+    except (Busy, Unprocessable) as error:
         errors = field_messages(error)
-        return _form(request, fields, errors=errors, problem=None if errors else error.detail, status_code=422)
+        problem = None if errors else error.detail
+        return _form(request, fields, errors=errors, problem=problem, status_code=error.status)
     answer = Response(status_code=200, headers={"HX-Redirect": _address(form.kind, form.name)})
     say_on_next_page(answer, f"The price of {form.name} was set.")
     return answer
@@ -275,9 +262,38 @@ def _check_rates(form: PriceForm) -> None:
     (parse_rates if form.kind == "model" else parse_action_price)(form.rates)
 
 
-async def _current(ledger: Ledger) -> PriceBook:
-    async with ledger.database.write() as connection:
-        return await ledger.current_book(connection)
+async def _rehearsed(ledger: Ledger, form: PriceForm) -> PriceBook:
+    """Return the price book as it is, once the price has been set and taken back: what is confirmed can be done."""
+    async with rehearsing(ledger) as rehearsed, rehearsed.database.write() as connection:
+        book = await ledger.current_book(connection)
+        await _append(connection, form)
+    return book
+
+
+async def _set_unless_moved_on(ledger: Ledger, form: PriceForm, *, actor: str) -> bool:
+    """Set the price where the book is still the one that was looked at, and tell whether it was.
+
+    The book is held from the look at its version on: of two who confirm at once, one looks when the other has set.
+    """
+    async with ledger.database.act(actor) as connection:
+        if (await hold_pricing(connection)).version != form.book_version:
+            return False
+        await _append(connection, form)
+    return True
+
+
+async def _append(connection: Connection, form: PriceForm) -> None:
+    await set_price(
+        connection,
+        kind=form.kind,
+        name=form.name,
+        provider=form.provider,
+        rates=form.rates,
+        multiplier=form.multiplier,
+        valid_from=form.valid_from,
+        valid_to=form.valid_to,
+        note=form.note,
+    )
 
 
 async def _book(ledger: Ledger) -> BookRow:
@@ -326,11 +342,33 @@ def _figures(kind: str, rates: Mapping[str, Any]) -> list[Figure]:
     ]
 
 
-def _state(row: PriceInForce, present: set[int], now: datetime) -> str:
-    """Return what a version is at present, in words."""
-    if row.id in present:
-        return "in force"
-    return "to come" if row.valid_from is not None and row.valid_from > now else "past"
+def states(history: Sequence[PriceInForce], now: datetime) -> list[str]:
+    """Return what each version of a price is at `now`, in words; the latest start comes first, as in its report.
+
+    Of the versions of one provider, source and hours, the one that started last is in force. One that started earlier
+    is past, unless it ends later: then it holds again.
+    """
+    found: list[str] = []
+    stated: set[tuple[object, ...]] = set()
+    until: dict[tuple[object, ...], datetime] = {}
+    for row in history:
+        of = (row.provider, row.source, row.daily_from, row.daily_to)
+        starts, ends = row.valid_from or _EVER, row.valid_to or _NEVER
+        if (*of, row.valid_from) in stated:
+            found.append("replaced")
+            continue
+        stated.add((*of, row.valid_from))
+        if starts > now:
+            found.append("to come")
+        elif ends <= now:
+            found.append("past")
+        elif of in until:
+            found.append("set aside" if ends > until[of] else "past")
+        else:
+            found.append("in force" if row.daily_from is None else "in force at its hours")
+        if starts <= now < ends:
+            until[of] = max(ends, until.get(of, ends))
+    return found
 
 
 def _address(kind: str, name: str) -> str:

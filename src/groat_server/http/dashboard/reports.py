@@ -14,7 +14,7 @@ from groat_server.errors import NotFound, Unprocessable
 from groat_server.http.admin_reports import ReportName, ReportParameters
 from groat_server.http.dashboard.access import page_router, session_of
 from groat_server.http.dashboard.forms import field_messages
-from groat_server.http.dashboard.pages import page
+from groat_server.http.dashboard.pages import ROWS_OF_FILES, page
 from groat_server.http.dashboard.view import PageQuery
 from groat_server.http.dependencies import LedgerOf
 from groat_server.operations import reports as operations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 router = page_router()
 
-_FILE_ROWS = 100_000
+_FILES = (*ROWS_OF_FILES, ("parquet", operations.FILE_ROWS_MAX)) if find_spec("pyarrow") else ROWS_OF_FILES
 
 
 class ReportQuery(ReportParameters, PageQuery):
@@ -66,8 +66,7 @@ async def report(
         name=name,
         report=found,
         given=given,
-        of_file={**given, "limit": _FILE_ROWS} if _is_limited(found) else given,
-        file_kinds=("csv", "xlsx", "parquet") if find_spec("pyarrow") else ("csv", "xlsx"),
+        files=[(kind, {**given, "limit": most} if _is_limited(found) else given) for kind, most in _FILES],
         columns=[(column, kind, _shown_as(column, kind)) for column, kind in found.columns.items()],
         rows=rows,
         errors=errors,

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-
-from starlette.requests import Request
 
 router = APIRouter(include_in_schema=False)
 

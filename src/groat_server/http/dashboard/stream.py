@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 STREAMS_MAX = 50
 """Streams that a process gives at a time."""
 
+RENDERED_MAX = 200
+"""Events that are rendered of a batch, the newest; a page shows no more. The others are counted."""
+
 ALIVE_SECONDS = 15.0
 """How often a stream that has nothing to say says so, and asks whether its reader is still allowed to read."""
 
@@ -99,5 +102,7 @@ async def _messages(
 
 
 def _message(batch: FeedBatch, render: Callable[[Sequence[FeedEvent], int], str]) -> str:
-    fragment = _BREAK.split(render(batch.events, batch.skipped))
+    """Return a batch's newest events as a message: rendering keeps charges of this process waiting."""
+    passed_over = max(0, len(batch.events) - RENDERED_MAX)
+    fragment = _BREAK.split(render(batch.events[passed_over:], batch.skipped + passed_over))
     return "".join(f"data: {line}\n" for line in fragment) + f"id: {batch.position}\n\n"

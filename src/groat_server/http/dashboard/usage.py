@@ -22,7 +22,7 @@ from groat_server.http.dashboard.pages import address, page
 from groat_server.http.dashboard.view import View
 from groat_server.http.dashboard.window import Window, WindowQuery
 from groat_server.http.dependencies import LedgerOf
-from groat_server.operations.reports import run_report
+from groat_server.operations.reports import run_report, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,20 +76,23 @@ class Asked:
 async def usage(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
     """Show the usage of a window. What would keep the page waiting is asked for by the page itself."""
     asked = Asked(request, query)
-    totals, by_action, by_model, bars, people = await asyncio.gather(
-        _totals(ledger, asked),
-        run_report(ledger, "usage", **asked.whole, group="action"),
-        run_report(ledger, "usage", **asked.whole, group="model"),
-        _nothing() if asked.bars_take_long else _bars(ledger, asked),
-        _nothing() if asked.people_take_long else _people(ledger, asked),
+    quick = [
+        ("usage", asked.whole),
+        ("usage", asked.previous),
+        ("usage", {**asked.whole, "group": "action"}),
+        ("usage", {**asked.whole, "group": "model"}),
+        *([] if asked.bars_take_long else [("usage", asked.parts)]),
+    ]
+    (current, previous, by_action, by_model, *bars), people = await asyncio.gather(
+        run_together(ledger, *quick), _nothing() if asked.people_take_long else _people(ledger, asked)
     )
     return page(
         request,
         "usage.html",
         asked=asked,
-        totals=totals,
+        totals=(_one(current, asked.window), _one(previous, asked.window)),
         tops={"action": by_action, "model": by_model},
-        bars=bars,
+        bars=_drawn(asked.window, asked.query, bars[0]) if bars else None,
         people=people,
     )
 
@@ -98,7 +101,8 @@ async def usage(request: Request, query: Annotated[UsageQuery, Query()], ledger:
 async def chart(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
     """Show the chart alone."""
     asked = Asked(request, query)
-    return _part(request, "usage_chart.html", asked=asked, bars=await _bars(ledger, asked))
+    parts = await run_report(ledger, "usage", **asked.parts)
+    return _part(request, "usage_chart.html", asked=asked, bars=_drawn(asked.window, query, parts))
 
 
 @router.get("/ui/usage/people")
@@ -129,14 +133,6 @@ async def _people(ledger: Ledger, asked: Asked) -> People:
         run_report(ledger, "usage", **asked.whole, group="user"),
     )
     return People(top, current.active_users, previous.active_users)
-
-
-async def _totals(ledger: Ledger, asked: Asked) -> tuple[UsagePoint, UsagePoint]:
-    """Return what was used, and in the window before."""
-    current, previous = await asyncio.gather(
-        run_report(ledger, "usage", **asked.whole), run_report(ledger, "usage", **asked.previous)
-    )
-    return _one(current, asked.window), _one(previous, asked.window)
 
 
 def _one(rows: Sequence[UsagePoint], window: Window) -> UsagePoint:
@@ -178,10 +174,6 @@ class Bars:
     names: Sequence[str]
     bars: Sequence[Bar]
     unit: str
-
-
-async def _bars(ledger: Ledger, asked: Asked) -> Bars:
-    return _drawn(asked.window, asked.query, await run_report(ledger, "usage", **asked.parts))
 
 
 def _drawn(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Bars:

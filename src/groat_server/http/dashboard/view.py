@@ -102,9 +102,13 @@ class View:
         return time.astimezone(self.zone)
 
 
-def zone_of(request: Request) -> str:
-    """Return the zone that a page's times and days are in: what the address says, or else the person's choice."""
-    return _zone_name(request)
+def address_with_zone(request: Request) -> str | None:
+    """Return the address of a page with the zone that the person chose, where it does not say one; or else None."""
+    is_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if not is_page or "hx-request" in request.headers or "tz" in request.query_params:
+        return None
+    zone = _zone_name(request)
+    return None if zone == "UTC" else View(request).url(tz=zone)
 
 
 def _zone_name(request: Request) -> str:

@@ -75,6 +75,7 @@ __all__ = [
     "find_report",
     "overview",
     "run_report",
+    "run_together",
     "user",
     "users",
 ]
@@ -168,6 +169,13 @@ async def run_report(ledger: Ledger, name: str, /, **given: Any) -> Sequence[Any
     query = await bind(ledger, name, **given)
     async with ledger.database.read() as connection:
         return await query.statement.all(connection, **query.values)
+
+
+async def run_together(ledger: Ledger, *asked: tuple[str, Mapping[str, Any]]) -> list[Sequence[Any]]:
+    """Run reports, each with what is said to it, one after another, of one snapshot. Raises what `bind` raises."""
+    queries = [await bind(ledger, name, **given) for name, given in asked]
+    async with ledger.database.snapshot() as connection:
+        return [await query.statement.all(connection, **query.values) for query in queries]
 
 
 async def explain_report(ledger: Ledger, name: str, /, *, rows_max: int = LIMIT_MAX, **given: Any) -> str:

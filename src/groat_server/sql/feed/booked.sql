@@ -1,6 +1,8 @@
 -- What was booked since :since (null: the last minute) and is not among :seen (charges) or :seen_acts (acts of the audit
 -- log): the newest :limit of it, with the instant of this look and how many there are in all, counted up to :count_max of
--- each sort. Nothing at or before :floor_at is returned and, of charges booked at that instant, none up to :floor_id.
+-- each sort. Nothing before :floor_at is returned and, of charges booked at that instant, none up to :floor_id: what a look
+-- passed over has been counted. A transaction that took its instant below the floor and commits later is not in here then,
+-- and in no count.
 --
 -- A charge that does not say when it happened has created_at = recorded_at, so the index on created_at finds it; those that
 -- say so have an index of their own, on recorded_at. Acts are looked for among the newest thousand.
