@@ -70,6 +70,7 @@ PAGES: Mapping[tuple[str, str], Line] = {
     ("GET", "/ui/usage"): Line(VIEWER),
     ("GET", "/ui/usage/chart"): Line(VIEWER),
     ("GET", "/ui/usage/people"): Line(VIEWER),
+    ("GET", "/ui/usage/models"): Line(VIEWER),
     ("GET", "/ui/events"): Line(VIEWER),
     ("GET", "/ui/live"): Line(VIEWER),
     ("GET", "/ui/live/stream"): Line(VIEWER),

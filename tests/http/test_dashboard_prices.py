@@ -105,6 +105,20 @@ async def test_what_cannot_be_a_price_is_refused_before_it_is_confirmed(
     assert "Look at the change" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("zone", "time"), [("America/New_York", "9999-12-31T23:59"), ("Asia/Tokyo", "0001-01-01T00:00")]
+)
+@pytest.mark.parametrize("field", ["valid_from", "valid_to"])
+async def test_a_time_that_no_calendar_has_in_utc_is_refused_at_its_field(
+    ledger: Ledger, field: str, zone: str, time: str
+) -> None:
+    async with _signed_in(ledger) as client:
+        answer = await client.post("/ui/prices/set", params={"tz": zone}, data={**PRICE, field: time})
+    assert answer.status_code == 422
+    assert f'id="price-{field}-said"' in answer.text
+    assert 'aria-invalid="true"' in answer.text
+
+
 async def test_a_price_that_is_looked_at_is_not_set(ledger: Ledger, ledger_address: Address) -> None:
     stored = ask(ledger_address, STORED)
     async with _signed_in(ledger) as client:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -302,15 +303,12 @@ async def _book(ledger: Ledger) -> BookRow:
 
 
 def _with_offsets(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
-    """Return the fields with their times said in full."""
+    """Return the fields with their times said in full; what is no time, or none in UTC, stays for its field's rules."""
     said = dict(fields)
     for name in ("valid_from", "valid_to"):
-        try:
+        with suppress(ValueError, OverflowError):
             time = datetime.fromisoformat(said.get(name, ""))
-        except ValueError:
-            continue
-        if time.tzinfo is None:
-            said[name] = time.replace(tzinfo=zone).astimezone(UTC).isoformat()
+            said[name] = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).isoformat()
     return said
 
 

@@ -56,6 +56,7 @@ class Asked:
         self.totals = self._of(self.window, view.zone_name)
         self.parts = {**self.totals, "bucket": self.window.bucket, "group": query.group}
         self.whole = {**self.totals, "bucket": "all", "series": _TOP}
+        self.by_model = {**self.whole, "group": "model"}
         self.previous = {**self._of(self.window.previous, view.zone_name), "bucket": "all", "series": _TOP}
 
     def _of(self, window: Window, zone_name: str) -> dict[str, Any]:
@@ -69,7 +70,13 @@ class Asked:
     @property
     def bars_take_long(self) -> bool:
         """Whether the chart must be read from the events."""
-        return self.people_take_long and self.query.group == "user"
+        by = self.query.group
+        return (self.people_take_long and by == "user") or (self.models_take_long and by == "model")
+
+    @property
+    def models_take_long(self) -> bool:
+        """Whether its models must be read from the events: there are no roll-ups by user and model."""
+        return self.query.user is not None
 
 
 @router.get("/ui/usage")
@@ -80,19 +87,21 @@ async def usage(request: Request, query: Annotated[UsageQuery, Query()], ledger:
         ("usage", asked.whole),
         ("usage", asked.previous),
         ("usage", {**asked.whole, "group": "action"}),
-        ("usage", {**asked.whole, "group": "model"}),
+        *([] if asked.models_take_long else [("usage", asked.by_model)]),
         *([] if asked.bars_take_long else [("usage", asked.parts)]),
     ]
-    (current, previous, by_action, by_model, *bars), people = await asyncio.gather(
+    (current, previous, by_action, *more), people = await asyncio.gather(
         run_together(ledger, *quick), _nothing() if asked.people_take_long else _people(ledger, asked)
     )
+    by_model = None if asked.models_take_long else more.pop(0)
     return page(
         request,
         "usage.html",
         asked=asked,
         totals=(_one(current, asked.window), _one(previous, asked.window)),
-        tops={"action": by_action, "model": by_model},
-        bars=_drawn(asked.window, asked.query, bars[0]) if bars else None,
+        by_action=by_action,
+        by_model=by_model,
+        bars=None if asked.bars_take_long else _drawn(asked.window, asked.query, more.pop()),
         people=people,
     )
 
@@ -103,6 +112,14 @@ async def chart(request: Request, query: Annotated[UsageQuery, Query()], ledger:
     asked = Asked(request, query)
     parts = await run_report(ledger, "usage", **asked.parts)
     return _part(request, "usage_chart.html", asked=asked, bars=_drawn(asked.window, query, parts))
+
+
+@router.get("/ui/usage/models")
+async def models(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
+    """Show alone which models were used."""
+    asked = Asked(request, query)
+    rows = await run_report(ledger, "usage", **asked.by_model)
+    return _part(request, "usage_models.html", asked=asked, by_model=rows)
 
 
 @router.get("/ui/usage/people")

@@ -87,11 +87,12 @@ class View:
         """Tell whether this person has a scope ("grants:write")."""
         return self.session is not None and self.session.caller.may(Scope(scope))
 
-    def url(self, **changes: object) -> str:
-        """Return the present address with other parameters; None takes one away."""
+    def url(self, path: str | None = None, /, **changes: object) -> str:
+        """Return the present address, or that of another page, with other parameters; None takes one away."""
         given = {**self._request.query_params, **changes}
         query = urlencode({name: value for name, value in given.items() if value is not None})
-        return f"{self.path}?{query}" if query else self.path
+        path = path or self.path
+        return f"{path}?{query}" if query else path
 
     def part_url(self, path: str) -> str:
         """Return the address of a part of this page, with the page's own parameters."""
