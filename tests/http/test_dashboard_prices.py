@@ -1,7 +1,7 @@
 """Setting a price by hand: what cannot be is refused before it is confirmed, and of two at once one is asked again.
 
 Taken out to see tests here fail: the book's lock in `_set_unless_moved_on` (`show_pricing` in its place: both were
-set), the call of `_append` in `_rehearsed`, "replaced" and the hours in `states`.
+set), the call of `_append` in `_rehearsed`, the hours in `states`.
 """
 
 from __future__ import annotations
