@@ -68,6 +68,7 @@ PAGES: Mapping[tuple[str, str], Line] = {
     ("GET", "/ui/sql/report/{name}"): Line(VIEWER, {"name": "users"}),
     ("GET", "/ui/sql/check/{name}"): Line(VIEWER, {"name": "durable"}),
     ("GET", "/ui/sql/events"): Line(VIEWER),
+    ("GET", "/ui/sql/users"): Line(VIEWER),
     ("GET", "/ui/usage"): Line(VIEWER),
     ("GET", "/ui/usage/chart"): Line(VIEWER),
     ("GET", "/ui/usage/people"): Line(VIEWER),

@@ -17,6 +17,8 @@ from groat_server.migrations import let_service_in, migrate
 from groat_server.migrations.rights import WRITTEN
 from groat_server.operations.checks import run_checks
 from groat_server.operations.ledger import open_ledger
+from groat_server.operations.rehearsal import acting_for_a_reason
+from groat_server.operations.users import update_user
 from tests.http.api import Api, new_key
 from tests.operations.ledgers import ask, connect, new_user, rows
 from tests.services import serving
@@ -244,3 +246,18 @@ def test_functions_and_tables_of_others_in_the_schema_are_left_alone(ledger_addr
         let_service_in(ledger_address.url, name)
         assert ask(address, "SELECT theirs()") == [(1,)]
         assert _refusal(address, "SELECT * FROM their_secrets") == FORBIDDEN
+
+
+@pytest.mark.anyio
+async def test_an_act_has_its_reason_in_a_services_role_too(ledger: Ledger, service_address: Address) -> None:
+    """Taken out: the function; the statement wrote into the audit log itself, which a service may not."""
+    user_id = await new_user(ledger)
+    async with (
+        open_ledger(service_address, provider_durability=True) as service,
+        acting_for_a_reason(service, user_id, "asked by mail", actor="user:1") as acting,
+    ):
+        await update_user(acting, user_id, is_admin=True, actor="user:1")
+    told = ask(
+        ledger.database.address, "SELECT act, actor, details ->> 'reason' FROM audit_log ORDER BY id DESC LIMIT 2"
+    )
+    assert told == [("reason", "user:1", "asked by mail"), ("user_changed", "user:1", None)]

@@ -39,7 +39,7 @@ async def acting_for_a_reason(ledger: Ledger, user_id: int, reason: str, *, acto
     """Lend a ledger whose acts are one transaction; the audit log has the reason beside them."""
     async with ledger.database.act(actor) as connection:
         yield _bound(ledger, connection)
-        await _SAY_WHY.one(connection, actor=actor, user_id=user_id, reason=reason)
+        await _SAY_WHY.one(connection, user_id=user_id, reason=reason)
 
 
 class _OneConnection(Database):

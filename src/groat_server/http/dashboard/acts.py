@@ -234,7 +234,7 @@ def _with_offsets(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
     """Return the fields with their times said in full: what a browser's picker gives is of the zone of the page."""
     said = dict(fields)
     for name in _ZONED:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):  # the field's own rule says what is wrong
             time = datetime.fromisoformat(said.get(name, ""))
             said[name] = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).isoformat()
     return said
@@ -244,7 +244,7 @@ def _with_local_times(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, st
     """Return the fields with their times as a browser's picker takes them."""
     said = dict(fields)
     for name in _ZONED:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             said[name] = datetime.fromisoformat(said.get(name, "")).astimezone(zone).strftime("%Y-%m-%dT%H:%M")
     return said
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -44,21 +45,24 @@ sessions = page_router(Scope.ADMIN)
 HOME = "/ui/usage"
 _SIGNED_IN = "/ui/signed-in"
 _SECRET_LENGTH_MAX = 200
+_PATH_LENGTH_MAX = 2000
 
 
 class LoginQuery(PageQuery):
     """Where to go afterwards."""
 
-    next: str = HOME
+    next: Annotated[str, Field(max_length=_PATH_LENGTH_MAX)] = HOME
 
 
 class SignIn(types.Body):
     """What signs in: the secret of a link, or a token."""
 
-    link: str | None = None
-    token: str | None = None
-    username: str | None = None  # for password managers, which keep the token beside it
-    next: str = HOME
+    link: Annotated[str | None, Field(max_length=_SECRET_LENGTH_MAX)] = None
+    token: Annotated[str | None, Field(max_length=_SECRET_LENGTH_MAX)] = None
+    username: Annotated[str | None, Field(max_length=_SECRET_LENGTH_MAX)] = (
+        None  # for password managers, which keep the token beside it
+    )
+    next: Annotated[str, Field(max_length=_PATH_LENGTH_MAX)] = HOME
 
 
 @router.get("/")

@@ -56,7 +56,7 @@ async def users(request: Request, query: Annotated[UsersQuery, Query()], ledger:
     # Who is looked for and has no account is in demo mode, or not there at all.
     is_sought = query.search is not None and not accounts and query.cursor is None
     if query.show == "everybody" or is_sought:
-        (after,) = read_cursor(query.cursor, int) if query.cursor else (0,)
+        after = read_cursor(query.cursor, str, int)[1] if query.cursor else 0
         everybody = await list_users(ledger, after=after, limit=_LIMIT, search=query.search)
     return page(
         request,
@@ -67,6 +67,13 @@ async def users(request: Request, query: Annotated[UsersQuery, Query()], ledger:
         next_cursor=_next(query, accounts, everybody),
         asked={"search": query.search},
     )
+
+
+@router.get("/ui/sql/users")
+async def accounts_sql(request: Request, query: Annotated[UsersQuery, Query()]) -> Response:
+    """Show the SQL of a page of the list of accounts."""
+    script = reports.explain_users(limit=_LIMIT, sort_by=query.sort_by, search=query.search, after=_place(query))
+    return page(request, "sql.html", title="Accounts", script=script)
 
 
 def _place(query: UsersQuery) -> reports.Place | None:
@@ -84,6 +91,6 @@ def _next(query: UsersQuery, accounts: Sequence[BalanceRow], everybody: Sequence
     if len(rows) < _LIMIT:
         return None
     if not accounts:
-        return write_cursor(rows[-1].id)
+        return write_cursor("everybody", rows[-1].id)
     last = accounts[-1]
     return write_cursor(query.sort_by, last.sort_number, last.sort_text, last.user_id)

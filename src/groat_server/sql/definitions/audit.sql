@@ -16,6 +16,15 @@ AS $$
     VALUES (clock_timestamp(), coalesce($1, acting()), $2, $3, coalesce($4, '{}'));
 $$;
 
+-- Writes why something was done to a user, in the transaction of the act, which has a row of its own.
+CREATE OR REPLACE FUNCTION say_why(account_user_id bigint, why text) RETURNS bigint
+LANGUAGE sql
+SET search_path FROM CURRENT
+AS $$
+    SELECT audit(NULL, 'reason', account_user_id, jsonb_build_object('reason', why));
+    SELECT account_user_id;
+$$;
+
 -- The columns in which two states of a row differ, and their values; of the columns in `unsaid` the names only.
 CREATE OR REPLACE FUNCTION audited_difference(before jsonb, after jsonb, unsaid text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
