@@ -36,7 +36,6 @@
     animation: false,
     textStyle: { color: style('--foreground'), fontFamily: 'system-ui, sans-serif' },
     grid: { left: 8, right: 16, top: 12, bottom: 48, containLabel: true },
-    aria: { enabled: true },
     tooltip: {
       trigger: 'axis',
       confine: true,
