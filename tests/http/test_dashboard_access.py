@@ -363,6 +363,13 @@ def test_who_signs_out_is_out(api: Api, service: RunningService) -> None:
     assert (_status(service, session), _status(service, other)) == (303, 200)
 
 
+def test_who_signs_in_anew_leaves_no_session_behind(api: Api, service: RunningService) -> None:
+    session = _another(api, service)
+    answer = _sign_in(service, {"HX-Request": "true", "Cookie": f"groat_session={session}"}, token=api.token or "")
+    assert _status(service, _cookie(answer)[1]["value"]) == 200
+    assert _status(service, session) == 303
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +90,24 @@ async def test_a_users_pages_take_as_many_statements_for_fifty_rows_as_for_one(
         await _fill(ledger, user_id, event_id, range(1, 51))
         assert await statements() == few
     assert max(map(len, few.values())) <= STATEMENTS_MAX
+
+
+async def test_who_is_sought_among_everybody_is_read_on_among_everybody(ledger: Ledger) -> None:
+    """Taken out: `show` in the pager's link; the next page took the cursor for one of accounts, and refused it."""
+    admin = await create_user(ledger, "admin@example.com", is_admin=True)
+    made = await create_token(ledger, name="admin", user_id=admin.id)
+    cookies = {"groat_session": await sign_in_by_token(ledger, made.token, user_agent="tests")}
+    for number in range(51):
+        await create_user(ledger, f"trial{number}@example.com", demo_mode=True)
+    app = create_app(Service(ledger.database.address, provider_durability=True))
+    app.state.ledger = ledger
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://localhost", cookies=cookies
+    ) as client:
+        first = await client.get("/ui/users?search=trial")
+        link = re.search(r'rel="next" href="([^"]+)"', first.text)
+        assert link is not None
+        second = await client.get(html.unescape(link[1]))
+    assert second.status_code == 200
+    assert len(set(re.findall(r"trial\d+@", first.text))) == 50
+    assert set(re.findall(r"trial\d+@", second.text)) - set(re.findall(r"trial\d+@", first.text)) != set()

@@ -37,11 +37,12 @@ _USER_AGENT_LENGTH_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is signed in: who it is, in words, and what they may."""
+    """Somebody who is signed in: who it is, in words, what they may, and the token that it ends with, if any."""
 
     id: int
     name: str
     caller: Caller
+    token_id: int | None
 
 
 async def first_admin(ledger: Ledger) -> int | None:
@@ -95,7 +96,7 @@ async def find_session(ledger: Ledger, session: str, *, is_in_use: bool = True) 
     # A person acts in the person's own name, whatever was given to sign in.
     token_id = None if holder.user_id is not None else holder.token_id
     caller = Caller(token_id, holder.user_id, holder.is_admin, frozenset(map(Scope, holder.scopes)))
-    return Session(holder.session_id, holder.email or holder.token_name or "", caller)
+    return Session(holder.session_id, holder.email or holder.token_name or "", caller, holder.token_id)
 
 
 async def end_session(ledger: Ledger, session_id: int, *, user_id: int | None = None, actor: str | None = None) -> None:

@@ -6,6 +6,7 @@ mail and chat programs do, does not use it up.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -95,6 +96,7 @@ async def sign_in(request: Request) -> Response:
         return page(request, template, status_code=error.status, link=None, next=going_to, problem=error.detail)
     except GroatError as error:
         return error_page(request, error)
+    await _end_the_one_before(request)
     there = address(_SIGNED_IN, next=going_to)
     answer = (
         Response(status_code=200, headers={"HX-Redirect": there})
@@ -103,6 +105,14 @@ async def sign_in(request: Request) -> Response:
     )
     set_session(request, answer, session)
     return answer
+
+
+async def _end_the_one_before(request: Request) -> None:
+    """End the session that this browser had, which nobody will use again."""
+    ledger = ledger_of(request)
+    with suppress(Unauthorized):
+        before = await find_session(ledger, session_secret(request) or "", is_in_use=False)
+        await end_session(ledger, before.id, actor=before.caller.actor)
 
 
 @router.get(_SIGNED_IN)

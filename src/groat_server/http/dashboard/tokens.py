@@ -107,7 +107,7 @@ async def tokens(request: Request, query: Annotated[TokensQuery, Query()], ledge
         query=query,
         tokens=[(row, state) for row, state in listed if query.show == "all" or state == "works"],
         ending=sum(state == "works" and _ends_soon(row) for row, state in listed),
-        own=session_of(request).caller.token_id,
+        own=session_of(request).token_id,
         warn_days=WARN_DAYS,
         is_cut=len(rows) == LIMIT_MAX,
         limit=LIMIT_MAX,
@@ -170,7 +170,7 @@ async def ask_to_revoke(
         request,
         "tokens_revoke.html",
         token=await _token(ledger, token_id),
-        is_own=token_id == session_of(request).caller.token_id,
+        is_own=token_id == session_of(request).token_id,
     )
 
 
