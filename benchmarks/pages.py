@@ -38,6 +38,7 @@ _ADMIN = "pages@example.com"
 _HEAVIEST = 1  # the user of most events
 PAGES = {
     "usage, 30 days": "/ui/usage",
+    "usage, 30 days: what comes later": "/ui/usage/later",
     "usage, 7 days by model": "/ui/usage?days=7&group=model",
     "usage, 30 days by user": "/ui/usage?group=user",
     "usage, today": "/ui/usage?days=1",

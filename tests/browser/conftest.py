@@ -49,6 +49,7 @@ SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
 ADMIN = "admin@example.com"
 DESKTOP, PHONE = 1280, 390
+_HEIGHT = 900
 _CHROMIUM = os.environ.get("GROAT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 _OPTIONS = [
     "--no-sandbox",
@@ -187,6 +188,21 @@ class Visitor:
             self.page.locator("[data-chart][data-drawn]").first.wait_for()
         return self.page
 
+    def turn_to(self, width: int, theme: Literal["light", "dark"]) -> None:
+        """Look from now on at a screen so wide, in this theme."""
+        self.page.set_viewport_size({"width": width, "height": _HEIGHT})
+        self.page.emulate_media(color_scheme=theme)
+
+    def leave(self) -> None:
+        """Close the page, and leave nothing of oneself to who comes next but the files that never change."""
+        if self.page.url.startswith(self.site.url):
+            self.page.evaluate("localStorage.clear()")
+        for page in self.context.pages:
+            page.close()
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        self.context.set_offline(False)
+
     def picture(self, name: str) -> None:
         """Keep the page as a picture."""
         SCREENSHOTS.mkdir(exist_ok=True)
@@ -221,8 +237,14 @@ class Visitor:
             self.complaints.append(f"answered {status}: {url}")
 
 
+@pytest.fixture(scope="package")
+def left_contexts() -> list[BrowserContext]:
+    """Keep the contexts that nobody uses at present: whoever takes one finds scripts and styles in its cache."""
+    return []
+
+
 @pytest.fixture
-def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
+def visit(site: Site, browser: Browser, left_contexts: list[BrowserContext]) -> Iterator[Callable[..., Visitor]]:
     """Lend a maker of visitors: `visit(width=PHONE, theme="dark", email=None)`; with an e-mail address, signed in.
 
     What a browser has complained of fails the test at its end.
@@ -230,18 +252,20 @@ def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
     visitors: list[Visitor] = []
 
     def make(*, width: int = DESKTOP, theme: Literal["light", "dark"] = "light", email: str | None = ADMIN) -> Visitor:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, locale="en-GB", timezone_id="Europe/Berlin"
+        context = (
+            left_contexts.pop() if left_contexts else browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
         )
         if email is not None:
             context.add_cookies([{"name": "groat_session", "value": site.session(email), "url": site.url}])
         visitors.append(Visitor(site, context))
+        visitors[-1].turn_to(width, theme)
         return visitors[-1]
 
     yield make
     complaints = [complaint for visitor in visitors for complaint in visitor.complaints]
     for visitor in visitors:
-        visitor.context.close()
+        visitor.leave()
+        left_contexts.append(visitor.context)
     assert complaints == []
 
 

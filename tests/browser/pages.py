@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import httpx2
@@ -16,10 +16,10 @@ from groat_server.operations.reports import bind
 from groat_server.operations.tokens import create_token
 from groat_server.operations.usage import charge
 from groat_server.operations.users import create_user, find_user
-from tests.browser.conftest import ADMIN
+from tests.browser.conftest import ADMIN, DESKTOP, PHONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from playwright.sync_api import Page
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Site, Visitor
 
 REQUESTS_MAX = 3
+LOOKS: Sequence[tuple[int, Literal["light", "dark"]]] = [
+    (width, theme) for width in (DESKTOP, PHONE) for theme in ("light", "dark")
+]
 HOSTILE = "<script>document.title='hacked'</script><b onclick=x>\"'&{{7*7}}"
 FORMULA = "=cmd|'/c calc'!A1"
 
@@ -51,17 +54,23 @@ def figure(page: Page, selector: str) -> Decimal:
     return Decimal(value)
 
 
-def looks_right(visit: Callable[..., Visitor], path: str, name: str, *, theme: str, width: int) -> Page:
-    """Open a page, keep its picture, and hold it against what each page keeps."""
-    somebody = visit(theme=theme, width=width)
-    page = somebody.goto(path)
-    somebody.picture(f"{name}-{theme}-{width}")
+def looks_right(somebody: Visitor, path: str, name: str) -> None:
+    """Open a page at both widths in both themes, keep the pictures, and hold each against what all pages keep."""
+    for width, theme in LOOKS:
+        somebody.turn_to(width, theme)
+        somebody.goto(path)
+        is_right(somebody, f"{name}-{theme}-{width}", width)
+        assert len([url for url in somebody.requests if "/ui/static/" not in url]) <= REQUESTS_MAX
+
+
+def is_right(somebody: Visitor, name: str, width: int) -> None:
+    """Keep the picture of the page as it is, and hold it against what all pages keep."""
+    page = somebody.page
+    somebody.picture(name)
     violations = somebody.violations()
     assert violations == [], "\n".join(violations)
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert len([url for url in somebody.requests if "/ui/static/" not in url]) <= REQUESTS_MAX
-    return page
 
 
 def is_harmless(page: Page, *texts: str) -> None:

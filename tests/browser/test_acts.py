@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from playwright.sync_api import expect
 
 from groat_server.core.scopes import Scope
 from groat_server.operations.audit import list_acts
@@ -22,8 +23,8 @@ from groat_server.operations.sessions import sign_in_by_token
 from groat_server.operations.tokens import create_token
 from groat_server.operations.usage import charge
 from groat_server.operations.users import create_user, find_user
-from tests.browser.conftest import ADMIN, DESKTOP, PHONE
-from tests.browser.pages import HOSTILE, api, figure, is_harmless, looks_right
+from tests.browser.conftest import ADMIN
+from tests.browser.pages import HOSTILE, LOOKS, api, figure, is_harmless, is_right, looks_right
 from tests.operations.ledgers import ask, use
 
 if TYPE_CHECKING:
@@ -114,23 +115,18 @@ def confirm(page: Page, said: str) -> None:
     page.locator("#messages").get_by_text(said).wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("act", ["grant", "adjust", "terms", "anonymise", "tokens/new", "demo-mode", "administrator"])
-def test_how_a_form_looks(visit: Callable[..., Visitor], site: Site, act: str, theme: str, width: int) -> None:
-    looks_right(visit, f"/ui/users/{new_user(site)}/{act}", f"act-{act.replace('/', '-')}", theme=theme, width=width)
+def test_how_a_form_looks(admin: Visitor, site: Site, act: str) -> None:
+    looks_right(admin, f"/ui/users/{new_user(site)}/{act}", f"act-{act.replace('/', '-')}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_how_a_confirmation_looks(visit: Callable[..., Visitor], site: Site, theme: str, width: int) -> None:
-    somebody = visit(theme=theme, width=width)
-    page = somebody.goto(f"/ui/users/{new_user(site)}")
+def test_how_a_confirmation_looks(admin: Visitor, site: Site) -> None:
+    page = admin.goto(f"/ui/users/{new_user(site)}")
     fill(page, "Grant", amount="50", reason="Bought fifty")
     page.locator("#preview").wait_for()
-    somebody.picture(f"act-confirm-{theme}-{width}")
-    assert somebody.violations() == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width, theme in LOOKS:
+        admin.turn_to(width, theme)
+        is_right(admin, f"act-confirm-{theme}-{width}", width)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +225,15 @@ def test_one_goes_back_and_changes_ones_mind(admin: Visitor, site: Site) -> None
     assert lots[0]["expires_at"].startswith("2099-12-31T23:59")  # the form was UTC's: its address has no zone
 
 
+def test_a_panel_that_is_closed_keeps_nothing_of_its_form(admin: Visitor, site: Site) -> None:
+    """Taken out: the emptying in app.js; then the form of the act before is there until the next one has come."""
+    page = admin.goto(f"/ui/users/{new_user(site)}")
+    page.get_by_role("link", name="Grant", exact=True).click()
+    page.locator("#panel #act").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel-body > *")).to_have_count(0)
+
+
 def test_what_is_wrong_is_told_at_its_field(admin: Visitor, site: Site) -> None:
     admin.expected_statuses = {422}
     user_id = new_user(site)
@@ -236,7 +241,7 @@ def test_what_is_wrong_is_told_at_its_field(admin: Visitor, site: Site) -> None:
     fill(page, "Grant", amount="0", priority="101", reason="why")
     page.get_by_text("must not be 0").wait_for()
     assert page.locator("#act-amount").get_attribute("aria-describedby") == "act-amount-said"
-    assert "at most 100" in page.locator("#act-priority-said").inner_text()
+    assert "from 0 to 100" in page.locator("#act-priority-said").inner_text()
     assert admin.violations() == []
     page.keyboard.press("Escape")
     fill(page, "Adjust", amount="-1", expires_at="2099-01-01T00:00", reason="why")

@@ -17,13 +17,10 @@ from groat_server.operations.holds import NewHold, place_hold
 from groat_server.operations.tokens import create_token
 from groat_server.operations.usage import charge
 from groat_server.operations.users import create_user
-from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.pages import FORMULA, HOSTILE, api, cells, figure, hostile_user, is_harmless, looks_right, told
 from tests.operations.ledgers import use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from playwright.sync_api import Page
 
     from groat_server.core.rows import UserRow
@@ -61,17 +58,14 @@ def asked_of(page: Page, selector: str) -> dict[str, Any]:
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("part", ["events", "entries", "lots", "tokens", "audit"])
-def test_how_it_looks(visit: Callable[..., Visitor], site: Site, part: str, theme: str, width: int) -> None:
+def test_how_it_looks(admin: Visitor, site: Site, part: str) -> None:
     path = f"/ui/users/{account(site).id}?part={part}"
-    looks_right(visit, path, f"user-{part}", theme=theme, width=width)
+    looks_right(admin, path, f"user-{part}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_samples_user_looks_right(visit: Callable[..., Visitor], theme: str) -> None:
-    looks_right(visit, f"/ui/users/{EMAIL}?days=90", "user", theme=theme, width=DESKTOP)
+def test_the_samples_user_looks_right(admin: Visitor) -> None:
+    looks_right(admin, f"/ui/users/{EMAIL}?days=90", "user")
 
 
 @pytest.mark.parametrize("days", [30, 365])

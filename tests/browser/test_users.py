@@ -9,12 +9,9 @@ from uuid import uuid4
 import pytest
 
 from groat_server.operations.users import create_user
-from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.pages import FORMULA, HOSTILE, api, cells, hostile_user, is_harmless, looks_right, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from groat_server.core.rows import UserRow
     from groat_server.operations.ledger import Ledger
     from tests.browser.conftest import Site, Visitor
@@ -31,11 +28,9 @@ def new_user(site: Site, email: str | None = None, **fields: Any) -> UserRow:
     return site.ask(make)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize(("path", "name"), [("", "users"), ("?show=everybody", "users-all"), ("/new", "users-new")])
-def test_how_it_looks(visit: Callable[..., Visitor], path: str, name: str, theme: str, width: int) -> None:
-    looks_right(visit, f"/ui/users{path}", name, theme=theme, width=width)
+def test_how_it_looks(admin: Visitor, path: str, name: str) -> None:
+    looks_right(admin, f"/ui/users{path}", name)
 
 
 @pytest.mark.parametrize("sort_by", ["consumed", *ORDERS])

@@ -20,20 +20,29 @@ if TYPE_CHECKING:
 
 for _name in (
     "cli.explain",
+    "cli.export",
+    "cli.grafana",
     "cli.holds",
     "cli.ledger",
+    "cli.login",
     "cli.people",
     "cli.prices",
     "cli.reports",
     "cli.usage",
     "http.admin_ledger",
+    "http.admin_reports",
     "http.admin_users",
     "http.holds",
     "http.statements",
+    "operations.checks",
+    "operations.exports",
     "operations.imports",
+    "operations.sessions",
     "migrations",
 ):
     import_module(f"groat_server.{_name}")
+for _name in ("pyarrow.parquet", "rich.table", "xlsxwriter"):
+    import_module(_name)
 catalogue.load()
 
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.services import on_ledger
+
 if TYPE_CHECKING:
+    from groat_server.database import Address
     from tests.cli.conftest import Groat
+
+
+@pytest.fixture
+def groat(groat: Groat, ledger_address: Address) -> Groat:
+    """Run commands on a ledger of the test's own, where nobody is an administrator yet."""
+    return replace(groat, variables=on_ledger(ledger_address))
 
 
 def test_without_an_administrator_it_says_what_to_do(groat: Groat) -> None:

@@ -202,7 +202,11 @@ def test_following_survives_the_loss_of_its_connection(address: Address) -> None
     with following(address, "--json", "-n", "1") as process:
         assert process.stdout is not None
         process.stdout.readline()
-        ask(address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'groat reports'")
+        ask(
+            address,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'groat reports' AND datname = current_database()",
+        )
         book(address, use(ann, "after the loss", 7))
         assert json.loads(process.stdout.readline())["credits"] == 7
 

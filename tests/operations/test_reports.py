@@ -75,7 +75,11 @@ def shown(rows: Sequence[Any], columns: Mapping[str, CellType]) -> list[dict[str
     return [{name: getattr(row, name) for name in columns} for row in rows]
 
 
-@pytest.mark.parametrize("as_of", [BIRTH + timedelta(days=40), None])
+@pytest.mark.parametrize(
+    ("history", "as_of"),
+    [(number, None if number % 2 else BIRTH + timedelta(days=40)) for number in range(6)],
+    indirect=["history"],
+)
 async def test_each_report_is_its_published_sql_run_by_hand(
     server: Server, ledger: Ledger, history: History, as_of: datetime | None
 ) -> None:

@@ -108,7 +108,7 @@ def _times(connection: psycopg.Connection[Any]) -> list[datetime]:
     return [row[0] for row in rows]
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), steps=st.lists(STEPS | HOLDS, min_size=1, max_size=12))
 def test_the_reports_of_a_window_are_the_same_from_the_roll_ups(
     address: Address, data: st.DataObject, steps: Sequence[Callable[[Story], None]]

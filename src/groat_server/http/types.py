@@ -45,7 +45,8 @@ def _text(longest: int, *, shortest: int = 1, multiline: bool = False) -> _Rule:
     return _Rule(partial(values.text, longest=longest, shortest=shortest, multiline=multiline), schema)
 
 
-def _amount(most: Decimal) -> _Rule:
+def amount(most: Decimal) -> _Rule:
+    """Return the rule of an amount from 0 on."""
     number = {"type": "number", "minimum": 0, "maximum": int(most)}
     text = {"type": "string", "pattern": f"^{values.AMOUNT_PATTERN}$"}
     return _Rule(partial(values.amount, most=most), {"anyOf": [number, text]})
@@ -60,8 +61,8 @@ def _moved_amount(most: Decimal, *, signed: bool = False) -> _Rule:
     return _Rule(partial(values.moved_amount, most=most, least=least), {"anyOf": [number, text]})
 
 
-def _digits(least: int, greatest: int) -> _Rule:
-    """Return the rule of a whole number in a query or path, which is text there."""
+def whole(least: int, greatest: int) -> _Rule:
+    """Return the rule of a whole number in a query, a path or a form, which is text there."""
     schema = {"type": "integer", "minimum": least, "maximum": greatest}
     return _Rule(partial(_read_digits, least=least, greatest=greatest), schema)
 
@@ -124,13 +125,13 @@ Email = Annotated[str, _Rule(values.email, _EMAIL_SCHEMA)]
 TimeZone = Annotated[str, _Rule(_zone, {"type": "string", "maxLength": 64})]
 Tokens = Annotated[int, Strict(), Field(ge=0, le=MAX_TOKENS)]
 Flag = Annotated[bool, Strict()]
-ApiCost = Annotated[Decimal, _amount(MAX_API_COST)]
-Quantity = Annotated[Decimal, _amount(values.QUANTITY_MAX)]
-Allowance = Annotated[Decimal, _amount(values.ALLOWANCE_MAX)]
+ApiCost = Annotated[Decimal, amount(MAX_API_COST)]
+Quantity = Annotated[Decimal, amount(values.QUANTITY_MAX)]
+Allowance = Annotated[Decimal, amount(values.ALLOWANCE_MAX)]
 Credits = Annotated[Decimal, _moved_amount(values.CREDITS_MAX)]
-HeldCredits = Annotated[Decimal, _amount(values.CREDITS_MAX)]
+HeldCredits = Annotated[Decimal, amount(values.CREDITS_MAX)]
 SignedCredits = Annotated[Decimal, _moved_amount(values.CREDITS_MAX, signed=True)]
-CostBasis = Annotated[Decimal, _amount(values.COST_BASIS_MAX)]
+CostBasis = Annotated[Decimal, amount(values.COST_BASIS_MAX)]
 Priority = Annotated[int, Strict(), Field(ge=0, le=values.PRIORITY_MAX)]
 Reason = Annotated[str, _text(500, multiline=True)]
 EventId = Annotated[int, Strict(), Field(ge=1, le=values.ID_MAX)]
@@ -138,11 +139,11 @@ HoldSeconds = Annotated[int, Strict(), Field(ge=1, le=SECONDS_MAX)]
 Instant = Annotated[datetime, _Rule(values.instant, {"type": "string", "format": "date-time"})]
 Metadata = Annotated[dict[str, Any], BeforeValidator(values.metadata)]
 User = Annotated[UserName, _Rule(user_name, _USER_SCHEMA)]
-DayCount = Annotated[int, _digits(1, DAYS_MAX)]
-Limit = Annotated[int, _digits(1, LIMIT_MAX)]
-RowCount = Annotated[int, _digits(1, FILE_ROWS_MAX)]
-SeriesCount = Annotated[int, _digits(1, SERIES_MAX)]
-Factor = Annotated[int, _digits(1, FACTOR_MAX)]
-Id = Annotated[int, _digits(1, values.ID_MAX)]
+DayCount = Annotated[int, whole(1, DAYS_MAX)]
+Limit = Annotated[int, whole(1, LIMIT_MAX)]
+RowCount = Annotated[int, whole(1, FILE_ROWS_MAX)]
+SeriesCount = Annotated[int, whole(1, SERIES_MAX)]
+Factor = Annotated[int, whole(1, FACTOR_MAX)]
+Id = Annotated[int, whole(1, values.ID_MAX)]
 Cursor = Annotated[str, _text(1000)]
 Search = Annotated[str, _text(200)]

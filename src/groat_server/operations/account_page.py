@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 Part = Literal["events", "entries", "lots", "tokens", "audit"]
 
 _SHOW = Statement("users/show", UserRow)
-_PARTS: Mapping[Part, Statement[Any]] = {
-    "events": Statement("users/events", EventRow),
-    "entries": Statement("ledger/list", EntryRow),
-    "lots": Statement("lots/list", LotRow),
-    "tokens": Statement("tokens/list", TokenRow),
-    "audit": Statement("audit/list", AuditRow),
+_PARTS: Mapping[Part, tuple[Statement[Any], Mapping[str, object]]] = {
+    "events": (Statement("users/events", EventRow), {}),
+    "entries": (Statement("ledger/list", EntryRow), {}),
+    "lots": (Statement("lots/list", LotRow), {}),
+    "tokens": (Statement("tokens/list", TokenRow), {"token_id": None, "only_working": False}),
+    "audit": (Statement("audit/list", AuditRow), {}),
 }
 
 
@@ -57,6 +57,7 @@ async def account_page(
     """
     await settle(ledger, user_id)
     since = as_of - timedelta(days=days)
+    statement, chosen = _PARTS[part]
     async with ledger.database.snapshot() as connection:
         user = await _SHOW.maybe(connection, user_id=user_id)
         if user is None:
@@ -72,5 +73,5 @@ async def account_page(
             await report("user-balance-line", since=since, until=None),
             await report("user-actions", days=days, as_of=as_of),
             await report("user-holds", limit=OPEN_HOLDS_MAX),
-            await _PARTS[part].all(connection, user_id=user_id, limit=limit, **place),
+            await statement.all(connection, user_id=user_id, limit=limit, **chosen, **place),
         )

@@ -133,10 +133,17 @@ async def rotate_token(
     return NewToken(token, row)
 
 
-async def list_tokens(ledger: Ledger, *, user_id: int | None = None, limit: int = 100) -> list[TokenRow]:
-    """List tokens, newest first, of one user or of all."""
+async def list_tokens(
+    ledger: Ledger,
+    *,
+    user_id: int | None = None,
+    token_id: int | None = None,
+    only_working: bool = False,
+    limit: int = 100,
+) -> list[TokenRow]:
+    """List tokens, newest first, of one user or of all; or the one of this id."""
     async with ledger.database.read() as connection:
-        return await _LIST.all(connection, user_id=user_id, limit=limit)
+        return await _LIST.all(connection, user_id=user_id, token_id=token_id, only_working=only_working, limit=limit)
 
 
 async def revoke_token(ledger: Ledger, token_id: int, *, actor: str | None = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import model_validator
 
 from groat_server.core import values
 from groat_server.core.credits import plain
@@ -25,8 +25,6 @@ from groat_server.operations.users import Terms, anonymise_user, update_user
 if TYPE_CHECKING:
     from groat_server.core.rows import OperationRow
     from groat_server.operations.ledger import Ledger
-
-_TOKENS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +92,6 @@ def _credits(amount: Decimal | None) -> str:
     return f"{number} {'credit' if number == '1' else 'credits'}"
 
 
-def _digits(most: int) -> BeforeValidator:
-    def read(given: object) -> int:
-        number = values.digits(given)
-        if number > most:
-            raise ValueError(f"must be at most {most}")
-        return number
-
-    return BeforeValidator(read)
-
-
 def _answer(row: OperationRow, said: str) -> Done:
     outcome = OperationOutcome(row.outcome)
     if outcome.is_refusal:
@@ -129,7 +117,7 @@ class GrantForm(ActForm):
 
     kind: Literal["purchase", "promotion"]
     amount: types.Credits
-    priority: Annotated[int, _digits(values.PRIORITY_MAX)] | None = None
+    priority: Annotated[int, types.whole(0, values.PRIORITY_MAX)] | None = None
     cost_basis: types.CostBasis | None = None
     starts_at: types.Instant | None = None
     expires_at: types.Instant | None = None
@@ -308,7 +296,7 @@ class NewTokenForm(ActForm):
     is_rehearsed = False
 
     name: types.TokenName = "token"
-    lifetime_days: Annotated[int, _digits(LIFETIME_DAYS_MAX), Field(ge=1)] | None = None
+    lifetime_days: Annotated[int, types.whole(1, LIFETIME_DAYS_MAX)] | None = None
 
 
 class RevokeForm(ActForm):
@@ -320,8 +308,7 @@ class RevokeForm(ActForm):
 
     async def do(self, ledger: Ledger, target: Target) -> Done:
         """Take it away. Raises NotFound where it is not this user's."""
-        of_user = await tokens.list_tokens(ledger, user_id=target.user_id, limit=_TOKENS_MAX)
-        if target.named_part not in {token.id for token in of_user}:
+        if not await tokens.list_tokens(ledger, user_id=target.user_id, token_id=target.named_part):
             raise NotFound("This user has no such token.", code="unknown_token")
         await tokens.revoke_token(ledger, target.named_part, actor=target.actor)
         return Done("The token works no more.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 from fastapi import Query
@@ -22,7 +22,7 @@ from groat_server.http import types
 from groat_server.http.dashboard import act_forms
 from groat_server.http.dashboard.access import page_router, session_of
 from groat_server.http.dashboard.act_forms import ActForm, Done, Target
-from groat_server.http.dashboard.forms import checked, read_fields
+from groat_server.http.dashboard.forms import checked, faults, read_fields, with_offsets
 from groat_server.http.dashboard.pages import page
 from groat_server.http.dashboard.view import PageQuery, View, say_on_next_page
 from groat_server.http.dependencies import LedgerOf
@@ -79,7 +79,7 @@ async def make_user(request: Request, ledger: LedgerOf) -> Response:
         form = checked(NewUserForm, fields)
         made = await create_user(ledger, **form.model_dump(), actor=session_of(request).caller.actor)
     except _REFUSALS as error:
-        errors, problem = _told(error)
+        errors, problem = faults(error)
         shown = {**_blank_user(), **fields}
         return page(request, "users_new.html", status_code=error.status, fields=shown, errors=errors, problem=problem)
     return _gone_to(f"/ui/users/{made.id}", f"{made.email} was created.")
@@ -122,7 +122,7 @@ class _Act:
 
     async def take(self, request: Request, ledger: Ledger, target: Target) -> Response:
         """Show what will come of it or, once that is confirmed, do it."""
-        fields = _with_offsets(await read_fields(request), View(request).zone)
+        fields = with_offsets(await read_fields(request), _ZONED, View(request).zone)
         preview: Preview | None = None
         try:
             form = checked(self.form, fields)
@@ -171,7 +171,7 @@ class _Act:
         *,
         error: GroatError | None = None,
     ) -> Response:
-        errors, problem = ({}, None) if error is None else _told(error)
+        errors, problem = ({}, None) if error is None else faults(error)
         return page(
             request,
             self.form.fields_template,
@@ -213,31 +213,13 @@ async def _make_token(request: Request, ledger: Ledger, target: Target, form: ac
         lifetime=None if form.lifetime_days is None else timedelta(days=form.lifetime_days),
         actor=target.actor,
     )
-    return page(request, "act_token_made.html", token=made.token, goes_to=_to_tokens(target))
-
-
-def _told(error: GroatError) -> tuple[dict[str, str], str | None]:
-    """Return what is wrong with which field and, where that is none of the form's, what is wrong at all."""
-    found: Any = error.members.get("errors", [])
-    errors: dict[str, str] = {each["field"]: each["message"] for each in found}
-    whole = errors.pop("", None)
-    return errors, whole or (None if errors else error.detail)
+    return page(request, "tokens_made.html", made=made, replaced=None, goes_to=_to_tokens(target))
 
 
 def _gone_to(path: str, said: str) -> Response:
     answer = Response(status_code=200, headers={"HX-Redirect": path})
     say_on_next_page(answer, said)
     return answer
-
-
-def _with_offsets(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
-    """Return the fields with their times said in full: what a browser's picker gives is of the zone of the page."""
-    said = dict(fields)
-    for name in _ZONED:
-        with suppress(ValueError, OverflowError):  # the field's own rule says what is wrong
-            time = datetime.fromisoformat(said.get(name, ""))
-            said[name] = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).isoformat()
-    return said
 
 
 def _with_local_times(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:

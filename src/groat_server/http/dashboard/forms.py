@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -12,7 +14,8 @@ from groat_server.errors import BadRequest, Unprocessable
 from groat_server.http.problems import field_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from zoneinfo import ZoneInfo
 
     from starlette.requests import Request
 
@@ -51,7 +54,22 @@ def checked(model: type[Form], fields: Mapping[str, object]) -> Form:
         raise Unprocessable("This cannot be taken.", members={"errors": field_errors(error.errors())}) from error
 
 
-def field_messages(error: GroatError) -> dict[str, str]:
-    """Return what is wrong with each field, by its name; nothing where it is not a matter of single fields."""
-    errors: Any = error.members.get("errors", [])
-    return {each["field"]: each["message"] for each in errors}
+def faults(error: GroatError) -> tuple[dict[str, str], str | None]:
+    """Return what is wrong with which field and, where that is none of the form's, what is wrong at all."""
+    found: Any = error.members.get("errors", [])
+    errors: dict[str, str] = {each["field"]: each["message"] for each in found}
+    whole = errors.pop("", None)
+    return errors, whole or (None if errors else error.detail)
+
+
+def with_offsets(fields: Mapping[str, str], names: Iterable[str], zone: ZoneInfo) -> dict[str, str]:
+    """Return the fields with these times said in full: what a browser's picker gives is of the zone of the page.
+
+    What is no time stays, for the field's own rule says what is wrong with it.
+    """
+    said = dict(fields)
+    for name in names:
+        with suppress(ValueError, OverflowError):
+            time = datetime.fromisoformat(said.get(name, ""))
+            said[name] = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).isoformat()
+    return said

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,11 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Query
-from pydantic import BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from groat_server.core import values
 from groat_server.core.credits import MAX_CREDITS, MAX_MULTIPLIER
 from groat_server.core.price_book import Kind
 from groat_server.core.rates import MAX_RATE, MAX_REQUEST_RATE, parse_action_price, parse_rates, rates_json
@@ -27,7 +24,7 @@ from groat_server.core.scopes import Scope
 from groat_server.errors import Busy, Unprocessable
 from groat_server.http import types
 from groat_server.http.dashboard.access import page_router, session_of
-from groat_server.http.dashboard.forms import checked, field_messages, read_fields
+from groat_server.http.dashboard.forms import checked, faults, read_fields, with_offsets
 from groat_server.http.dashboard.pages import page
 from groat_server.http.dashboard.view import PageQuery, View, say_on_next_page
 from groat_server.http.dependencies import LedgerOf
@@ -37,7 +34,6 @@ from groat_server.operations.reports import LIMIT_MAX, run_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from zoneinfo import ZoneInfo
 
     from groat_server.core.price_book import Found, PriceBook
     from groat_server.core.table_rows import PriceInForce
@@ -77,12 +73,8 @@ class PriceQuery(PageQuery):
     provider: types.Provider | None = None
 
 
-def _amount(most: Decimal) -> BeforeValidator:
-    return BeforeValidator(lambda given: values.amount(given, most=most))
-
-
-_Rate = Annotated[Decimal, _amount(MAX_RATE)]
-_Credits = Annotated[Decimal, _amount(MAX_CREDITS)]
+_Rate = Annotated[Decimal, types.amount(MAX_RATE)]
+_Credits = Annotated[Decimal, types.amount(MAX_CREDITS)]
 
 
 class PriceForm(types.Body):
@@ -99,10 +91,10 @@ class PriceForm(types.Body):
     cache_read: _Rate | None = None
     cache_write: _Rate | None = None
     reasoning: _Rate | None = None
-    request: Annotated[Decimal, _amount(MAX_REQUEST_RATE)] | None = None
+    request: Annotated[Decimal, types.amount(MAX_REQUEST_RATE)] | None = None
     credits_per_use: _Credits | None = None
     credits_per_unit: _Credits | None = None
-    multiplier: Annotated[Decimal, _amount(MAX_MULTIPLIER)] | None = None
+    multiplier: Annotated[Decimal, types.amount(MAX_MULTIPLIER)] | None = None
     valid_from: types.Instant | None = None
     valid_to: types.Instant | None = None
     note: types.Reason
@@ -192,14 +184,13 @@ async def give_price(request: Request, ledger: LedgerOf) -> Response:
     """Show what a price replaces; once that is confirmed, set it."""
     fields = await read_fields(request)
     try:
-        form = checked(PriceForm, _with_offsets(fields, View(request).zone))
+        form = checked(PriceForm, with_offsets(fields, ("valid_from", "valid_to"), View(request).zone))
         _check_rates(form)
         actor = session_of(request).caller.actor
         if not form.confirmed or not await _set_unless_moved_on(ledger, form, actor=actor):
             return _confirmation(request, form, fields, await _rehearsed(ledger, form))
     except (Busy, Unprocessable) as error:
-        errors = field_messages(error)
-        problem = None if errors else error.detail
+        errors, problem = faults(error)
         return _form(request, fields, errors=errors, problem=problem, status_code=error.status)
     answer = Response(status_code=200, headers={"HX-Redirect": _address(form.kind, form.name)})
     say_on_next_page(answer, f"The price of {form.name} was set.")
@@ -300,16 +291,6 @@ async def _append(connection: Connection, form: PriceForm) -> None:
 async def _book(ledger: Ledger) -> BookRow:
     async with ledger.database.read() as connection:
         return await show_pricing(connection)
-
-
-def _with_offsets(fields: Mapping[str, str], zone: ZoneInfo) -> dict[str, str]:
-    """Return the fields with their times said in full; what is no time, or none in UTC, stays for its field's rules."""
-    said = dict(fields)
-    for name in ("valid_from", "valid_to"):
-        with suppress(ValueError, OverflowError):
-            time = datetime.fromisoformat(said.get(name, ""))
-            said[name] = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).isoformat()
-    return said
 
 
 def _listed(row: PriceInForce) -> Listed:

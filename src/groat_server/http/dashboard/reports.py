@@ -13,7 +13,7 @@ from groat_server.core.scopes import Scope
 from groat_server.errors import NotFound, Unprocessable
 from groat_server.http.admin_reports import ReportName, ReportParameters
 from groat_server.http.dashboard.access import page_router, session_of
-from groat_server.http.dashboard.forms import field_messages
+from groat_server.http.dashboard.forms import faults
 from groat_server.http.dashboard.pages import ROWS_OF_FILES, page
 from groat_server.http.dashboard.view import PageQuery
 from groat_server.http.dependencies import LedgerOf
@@ -56,7 +56,8 @@ async def report(
         try:
             rows = await operations.run_report(ledger, name, **given)
         except Unprocessable as error:
-            errors = field_messages(error) or {"": error.detail}
+            errors, problem = faults(error)
+            errors = errors or {"": problem or error.detail}
         except NotFound as error:
             errors = {operations.USER.name: error.detail}
     return page(

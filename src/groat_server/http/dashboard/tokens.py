@@ -9,17 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from groat_server.core import values
 from groat_server.core.scopes import Scope
 from groat_server.errors import GroatError, NotFound, Unprocessable
 from groat_server.http import types
 from groat_server.http.admin_tokens import GRACE_HOURS_MAX, LIFETIME_DAYS_MAX
 from groat_server.http.dashboard.access import page_router, session_of
-from groat_server.http.dashboard.forms import checked, field_messages, read_fields
+from groat_server.http.dashboard.forms import checked, faults, read_fields
 from groat_server.http.dashboard.pages import page
 from groat_server.http.dashboard.view import PageQuery, say_on_next_page
 from groat_server.http.dependencies import LedgerOf, named
@@ -50,11 +49,7 @@ _SCOPES: Mapping[Scope, str] = {
 }
 
 
-def _whole(most: int, least: int = 1) -> tuple[BeforeValidator, object]:
-    return BeforeValidator(values.digits), Field(ge=least, le=most)
-
-
-_Lifetime = Annotated[int, *_whole(LIFETIME_DAYS_MAX)]
+_Lifetime = Annotated[int, types.whole(1, LIFETIME_DAYS_MAX)]
 
 
 class TokensQuery(PageQuery):
@@ -91,21 +86,21 @@ class ServiceTokenForm(types.Body):
 class RotateForm(types.Body):
     """How long the old token works beside the new one, and how long the new one does."""
 
-    grace_hours: Annotated[int, *_whole(GRACE_HOURS_MAX, 0)] = GRACE_HOURS
+    grace_hours: Annotated[int, types.whole(0, GRACE_HOURS_MAX)] = GRACE_HOURS
     lifetime_days: _Lifetime | None = None
 
 
 @router.get("/ui/tokens")
 async def tokens(request: Request, query: Annotated[TokensQuery, Query()], ledger: LedgerOf) -> Response:
     """List tokens."""
-    rows = await list_tokens(ledger, limit=LIMIT_MAX)
+    rows = await list_tokens(ledger, only_working=query.show == "working", limit=LIMIT_MAX)
     now = datetime.now(UTC)
     listed = [(row, _state(row, now)) for row in rows]
     return page(
         request,
         "tokens.html",
         query=query,
-        tokens=[(row, state) for row, state in listed if query.show == "all" or state == "works"],
+        tokens=listed,
         ending=sum(state == "works" and _ends_soon(row) for row, state in listed),
         own=session_of(request).token_id,
         warn_days=WARN_DAYS,
@@ -128,9 +123,10 @@ async def make(request: Request, ledger: LedgerOf) -> Response:
     try:
         made = await _made(ledger, holder, fields, session_of(request).caller.actor)
     except (Unprocessable, NotFound) as error:
-        errors = field_messages(error) or {"user": error.detail}
+        errors, problem = faults(error)
+        errors = errors or {"user": problem or error.detail}
         return _new_form(request, holder, fields, errors=errors, status_code=error.status)
-    return page(request, "tokens_made.html", made=made, replaced=None, grace_hours=None)
+    return page(request, "tokens_made.html", made=made, replaced=None, goes_to="/ui/tokens")
 
 
 @router.get("/ui/tokens/{token_id}/rotate")
@@ -155,7 +151,9 @@ async def rotate(request: Request, token_id: types.Id, ledger: LedgerOf) -> Resp
         made = await rotate_token(ledger, token_id, **form.model_dump(), actor=actor)
     except (Unprocessable, NotFound) as error:
         return _rotate_form(request, old, fields, error=error)
-    return page(request, "tokens_made.html", made=made, replaced=old, grace_hours=form.grace_hours)
+    return page(
+        request, "tokens_made.html", made=made, replaced=old, grace_hours=form.grace_hours, goes_to="/ui/tokens"
+    )
 
 
 @router.get("/ui/tokens/{token_id}/revoke")
@@ -226,7 +224,7 @@ def _new_form(
 def _rotate_form(
     request: Request, token: TokenRow, fields: Mapping[str, str], *, error: GroatError | None = None
 ) -> Response:
-    errors = field_messages(error) if isinstance(error, Unprocessable) else {}
+    errors, problem = ({}, None) if error is None else faults(error)
     return page(
         request,
         "tokens_rotate.html",
@@ -234,16 +232,15 @@ def _rotate_form(
         token=token,
         fields={name: fields.get(name, "") for name in ("grace_hours", "lifetime_days")},
         errors=errors,
-        problem=None if error is None or errors else error.detail,
+        problem=problem,
         grace_max=GRACE_HOURS_MAX,
         lifetime_max=LIFETIME_DAYS_MAX,
     )
 
 
 async def _token(ledger: Ledger, token_id: int) -> TokenRow:
-    for row in await list_tokens(ledger, limit=LIMIT_MAX):
-        if row.id == token_id:
-            return row
+    for token in await list_tokens(ledger, token_id=token_id):
+        return token
     raise NotFound("There is no such token.", code="unknown_token")
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from fastapi import Query
 from starlette.requests import Request
@@ -25,7 +25,7 @@ from groat_server.http.dependencies import LedgerOf
 from groat_server.operations.reports import run_report, run_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from groat_server.operations.ledger import Ledger
 
@@ -36,6 +36,10 @@ Metric = Literal["credits", "events", "api_cost_dollars"]
 _UNITS: Mapping[Metric, str] = {"credits": "credits", "events": "events", "api_cost_dollars": "USD"}
 _NAMELESS: Mapping[Group, str] = {"action": "", "model": "no model", "user": ""}
 _TOP = 10
+
+Part = Literal["chart", "models", "people", "active"]
+_PARTS: frozenset[Part] = frozenset(get_args(Part))
+_PEOPLE: frozenset[Part] = frozenset({"people"})
 
 
 class UsageQuery(WindowQuery):
@@ -59,97 +63,90 @@ class Asked:
         self.by_model = {**self.whole, "group": "model"}
         self.previous = {**self._of(self.window.previous, view.zone_name), "bucket": "all", "series": _TOP}
 
+    def report_of(self, part: Part) -> tuple[str, Mapping[str, Any]]:
+        """Return the report that a part of the page shows, and what it is asked."""
+        match part:
+            case "chart":
+                return "usage", self.parts
+            case "models":
+                return "usage", self.by_model
+            case "people":
+                return "usage", {**self.whole, "group": "user"}
+            case "active":
+                return "usage-totals", self.totals
+
     def _of(self, window: Window, zone_name: str) -> dict[str, Any]:
         return {"from": window.start, "to": window.end, "time_zone": zone_name, **self.filters}
 
     @property
-    def people_take_long(self) -> bool:
-        """Whether who used it must be read from the events: there are no roll-ups by user and action or model."""
-        return self.query.action_type is not None or self.query.model is not None
+    def later(self) -> frozenset[Part]:
+        """The parts that would keep the page waiting: it asks for them itself, once it is there.
 
-    @property
-    def bars_take_long(self) -> bool:
-        """Whether the chart must be read from the events."""
-        by = self.query.group
-        return (self.people_take_long and by == "user") or (self.models_take_long and by == "model")
-
-    @property
-    def models_take_long(self) -> bool:
-        """Whether its models must be read from the events: there are no roll-ups by user and model."""
-        return self.query.user is not None
+        There are no roll-ups by user and action or model, so these are read from the events; and how many were active
+        takes a look at each user.
+        """
+        of_everybody = self.query.user is None
+        is_filtered = self.query.action_type is not None or self.query.model is not None
+        later: set[Part] = set()
+        if is_filtered or of_everybody:
+            later.add("active")
+        if is_filtered:
+            later.add("people")
+        if not of_everybody:
+            later.add("models")
+        if (self.query.group == "user" and "people" in later) or (self.query.group == "model" and "models" in later):
+            later.add("chart")
+        return frozenset(later)
 
 
 @router.get("/ui/usage")
 async def usage(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
-    """Show the usage of a window. What would keep the page waiting is asked for by the page itself."""
+    """Show the usage of a window."""
     asked = Asked(request, query)
-    quick = [
-        ("usage", asked.whole),
-        ("usage", asked.previous),
-        ("usage", {**asked.whole, "group": "action"}),
-        *([] if asked.models_take_long else [("usage", asked.by_model)]),
-        *([] if asked.bars_take_long else [("usage", asked.parts)]),
-    ]
-    (current, previous, by_action, *more), people = await asyncio.gather(
-        run_together(ledger, *quick), _nothing() if asked.people_take_long else _people(ledger, asked)
+    quick = sorted(_PARTS - asked.later - _PEOPLE)
+    (current, previous, by_action, *others), people = await asyncio.gather(
+        run_together(
+            ledger,
+            ("usage", asked.whole),
+            ("usage", asked.previous),
+            ("usage", {**asked.whole, "group": "action"}),
+            *map(asked.report_of, quick),
+        ),
+        _read(ledger, asked, _PEOPLE - asked.later),  # takes as long as all the others
     )
-    by_model = None if asked.models_take_long else more.pop(0)
     return page(
         request,
         "usage.html",
         asked=asked,
         totals=(_one(current, asked.window), _one(previous, asked.window)),
         by_action=by_action,
-        by_model=by_model,
-        bars=None if asked.bars_take_long else _drawn(asked.window, asked.query, more.pop()),
-        people=people,
+        is_later=False,
+        **_shown(asked, {**dict(zip(quick, others, strict=True)), **people}),
     )
 
 
-@router.get("/ui/usage/chart")
-async def chart(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
-    """Show the chart alone."""
+@router.get("/ui/usage/later")
+async def later(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
+    """Show the parts that take long: to the page as what takes their places, to a person as a page."""
     asked = Asked(request, query)
-    parts = await run_report(ledger, "usage", **asked.parts)
-    return _part(request, "usage_chart.html", asked=asked, bars=_drawn(asked.window, query, parts))
+    is_later = "hx-request" in request.headers
+    parts = _shown(asked, await _read(ledger, asked, asked.later))
+    template = "usage_later.html" if is_later else "usage_alone.html"
+    return page(request, template, asked=asked, is_later=is_later, **parts)
 
 
-@router.get("/ui/usage/models")
-async def models(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
-    """Show alone which models were used."""
-    asked = Asked(request, query)
-    rows = await run_report(ledger, "usage", **asked.by_model)
-    return _part(request, "usage_models.html", asked=asked, by_model=rows)
+async def _read(ledger: Ledger, asked: Asked, parts: Collection[Part]) -> dict[Part, Any]:
+    """Return the rows of the reports that these parts show."""
+    rows = await asyncio.gather(*(run_report(ledger, name, **given) for name, given in map(asked.report_of, parts)))
+    return dict(zip(parts, rows, strict=True))
 
 
-@router.get("/ui/usage/people")
-async def people(request: Request, query: Annotated[UsageQuery, Query()], ledger: LedgerOf) -> Response:
-    """Show alone who used it, and how many they are."""
-    asked = Asked(request, query)
-    return _part(request, "usage_people.html", asked=asked, people=await _people(ledger, asked), is_alone=True)
-
-
-def _part(request: Request, template: str, **context: Any) -> Response:
-    """Return a part of the page to the page that asks for it; to a person, as a page."""
-    is_part = "hx-request" in request.headers
-    return page(request, template if is_part else "usage_part.html", part=template, **context)
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """Who used it most, and how many did, now and in the window before."""
-
-    top: Sequence[UsagePoint]
-    active: int
-    active_before: int
-
-
-async def _people(ledger: Ledger, asked: Asked) -> People:
-    (current, previous), top = await asyncio.gather(
-        run_report(ledger, "usage-totals", **asked.totals),
-        run_report(ledger, "usage", **asked.whole, group="user"),
-    )
-    return People(top, current.active_users, previous.active_users)
+def _shown(asked: Asked, rows: Mapping[Part, Any]) -> dict[str, Any]:
+    """Return each part as its template takes it; None where it is not there."""
+    shown: dict[str, Any] = {part: rows.get(part) for part in _PARTS}
+    if shown["chart"] is not None:
+        shown["chart"] = _drawn(asked.window, asked.query, shown["chart"])
+    return shown
 
 
 def _one(rows: Sequence[UsagePoint], window: Window) -> UsagePoint:
@@ -170,10 +167,6 @@ def _one(rows: Sequence[UsagePoint], window: Window) -> UsagePoint:
     )
 
 
-async def _nothing() -> None:
-    """Return what is not there yet."""
-
-
 @dataclass(frozen=True, slots=True)
 class Bar:
     """A bar of the chart: what it is called, where it leads, and what each series has of it."""
@@ -187,7 +180,7 @@ class Bar:
 class Bars:
     """A stacked chart, and the same to be read as a table."""
 
-    chart: Mapping[str, object]
+    drawing: Mapping[str, object]
     names: Sequence[str]
     bars: Sequence[Bar]
     unit: str
@@ -208,7 +201,7 @@ def _drawn(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Ba
         )
         for start, end in window.buckets()
     ]
-    chart = {
+    drawing = {
         "kind": "stack",
         "unit": _UNITS[query.metric],
         "buckets": [bar.label for bar in bars],
@@ -218,7 +211,7 @@ def _drawn(window: Window, query: UsageQuery, parts: Sequence[UsagePoint]) -> Ba
             for number, ((is_other, name), _) in enumerate(series)
         ],
     }
-    return Bars(chart, [name for (_, name), _ in series], bars, _UNITS[query.metric])
+    return Bars(drawing, [name for (_, name), _ in series], bars, _UNITS[query.metric])
 
 
 def _label(start: datetime, window: Window) -> str:

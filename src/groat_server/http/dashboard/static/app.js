@@ -54,6 +54,11 @@
     }
   });
 
+  // What was in the panel goes with it: nobody fills in the form of the act before, and no token stays behind.
+  document.addEventListener('close', (event) => {
+    if (event.target.id === 'panel') document.getElementById('panel-body').replaceChildren();
+  }, true);
+
   const copy = async (button) => {
     await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
     button.textContent = 'Copied';
