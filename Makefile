@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes
 BENCH := .bench
+# Tests make and drop a thousand databases: in memory, where there is enough of it, in half the time.
+TEST_DIR = $(shell free=$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}'); \
+	[ "$${free:-0}" -ge 8000000 ] && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 TREE = $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e client
 
 .PHONY: help setup setup-dev demo stop test check docs reference screenshots vendor recording bench bench-charges bench-reads bench-peers mutants mutants-core mutants-sql seeded-bugs requirements clean
@@ -37,8 +40,8 @@ demo: setup ## Start a service with sample data, charge once, show what to try
 stop: ## Stop it
 	@$(BIN)/groat stop
 
-test: setup-dev ## Run the tests
-	@$(BIN)/pytest -n auto --dist loadfile
+test: setup-dev ## Run the tests, or those that TESTS= names
+	@TMPDIR=$(TEST_DIR) $(BIN)/pytest -n auto --dist loadfile $(TESTS)
 
 campaign: setup-dev ## Compare the ledger with its model for hours; goes on where it was stopped
 	@$(BIN)/python -m tests.campaign

@@ -33,6 +33,9 @@ LOOKS: Sequence[tuple[int, Literal["light", "dark"]]] = [
 HOSTILE = "<script>document.title='hacked'</script><b onclick=x>\"'&{{7*7}}"
 FORMULA = "=cmd|'/c calc'!A1"
 
+# Each width and each theme by axe-core, not each of one in each of the other.
+_EXAMINED = {(DESKTOP, "light"), (PHONE, "dark")}
+
 _CELLS = """
 (selector) => [...document.querySelectorAll(`${selector} tbody tr`)].map((row) => [...row.cells].map((cell) => {
   const exact = cell.querySelector('data, time');
@@ -59,16 +62,17 @@ def looks_right(somebody: Visitor, path: str, name: str) -> None:
     for width, theme in LOOKS:
         somebody.turn_to(width, theme)
         somebody.goto(path)
-        is_right(somebody, f"{name}-{theme}-{width}", width)
+        is_right(somebody, name, width, theme)
         assert len([url for url in somebody.requests if "/ui/static/" not in url]) <= REQUESTS_MAX
 
 
-def is_right(somebody: Visitor, name: str, width: int) -> None:
+def is_right(somebody: Visitor, name: str, width: int, theme: str) -> None:
     """Keep the picture of the page as it is, and hold it against what all pages keep."""
     page = somebody.page
-    somebody.picture(name)
-    violations = somebody.violations()
-    assert violations == [], "\n".join(violations)
+    somebody.picture(f"{name}-{theme}-{width}")
+    if (width, theme) in _EXAMINED:
+        violations = somebody.violations()
+        assert violations == [], "\n".join(violations)
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

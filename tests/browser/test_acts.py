@@ -126,7 +126,7 @@ def test_how_a_confirmation_looks(admin: Visitor, site: Site) -> None:
     page.locator("#preview").wait_for()
     for width, theme in LOOKS:
         admin.turn_to(width, theme)
-        is_right(admin, f"act-confirm-{theme}-{width}", width)
+        is_right(admin, "act-confirm", width, theme)
 
 
 @pytest.mark.parametrize(

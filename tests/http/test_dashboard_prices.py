@@ -115,7 +115,7 @@ async def test_a_time_that_no_calendar_has_in_utc_is_refused_at_its_field(
     async with _signed_in(ledger) as client:
         answer = await client.post("/ui/prices/set", params={"tz": zone}, data={**PRICE, field: time})
     assert answer.status_code == 422
-    assert f'id="price-{field}-said"' in answer.text
+    assert f'id="act-{field}-said"' in answer.text
     assert 'aria-invalid="true"' in answer.text
 
 

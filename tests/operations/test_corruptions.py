@@ -51,7 +51,7 @@ def before(address: Address, people: Eventful) -> Subjects:
     assert people.ann
     with connect(address) as connection:
         found = subjects(connection)
-    assert found == {"durable": {"fsync"}, "service_role": {"groat"}}
+    assert found == {"durable": {"fsync", "full_page_writes"}, "service_role": {"groat"}}
     return found
 
 

@@ -345,6 +345,6 @@ def test_the_ledger_does_what_the_model_does(ledger_address: Address) -> None:
 
         LedgerMachine.connection, LedgerMachine.check = connection, check
         try:
-            run_state_machine_as_test(LedgerMachine, settings=settings())
+            run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=settings().max_examples // 2))
         finally:
             runner.run(opened.__aexit__(None, None, None))
