@@ -30,7 +30,7 @@ WAITING = """
 
 async def test_a_server_that_could_lose_what_it_acknowledged_is_refused(ledger_address: Address) -> None:
     """The tests' own server is one."""
-    with pytest.raises(CannotStart, match="fsync .*off, so a power cut could lose acknowledged"):
+    with pytest.raises(CannotStart, match=r"fsync .*off, so a power cut could lose acknowledged"):
         async with open_ledger(ledger_address):
             pass
     async with open_ledger(ledger_address, provider_durability=True) as ledger:
