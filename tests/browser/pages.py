@@ -74,6 +74,7 @@ def is_right(somebody: Visitor, name: str, width: int, theme: str) -> None:
         violations = somebody.violations()
         assert violations == [], "\n".join(violations)
     assert page.locator("h1").count() == 1
+    assert page.evaluate("document.documentElement.classList.contains('dark')") == (theme == "dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

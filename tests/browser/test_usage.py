@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.pages import looks_right
 
@@ -180,6 +181,17 @@ def test_local_time_and_the_theme_stay_chosen(admin: Visitor) -> None:
     assert "dark" in (page.locator("html").get_attribute("class") or "")
     assert page.get_by_role("button", name="Europe/Berlin").is_visible()
     assert page.url.endswith("/ui/sessions?tz=Europe%2FBerlin")
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen(admin: Visitor) -> None:
+    page = admin.goto("/ui/usage")
+    dark = page.locator("html.dark")
+    page.emulate_media(color_scheme="dark")
+    expect(dark).to_have_count(1)
+    page.get_by_role("button", name="Theme").click()
+    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    expect(dark).to_have_count(0)
 
 
 def test_nothing_moves_once_it_is_painted(admin: Visitor) -> None:

@@ -15,11 +15,19 @@
     document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=${YEAR}; samesite=strict`;
   };
 
-  const toggleTheme = () => {
-    const dark = document.documentElement.classList.toggle('dark');
-    remember('groat_theme', dark ? 'dark' : 'light');
+  const root = document.documentElement;
+  const paint = (dark) => {
+    root.classList.toggle('dark', dark);
     document.dispatchEvent(new CustomEvent('groat:theme'));
   };
+  const toggleTheme = () => {
+    root.dataset.theme = root.classList.contains('dark') ? 'light' : 'dark';
+    remember('groat_theme', root.dataset.theme);
+    paint(root.dataset.theme === 'dark');
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', (system) => {
+    if (root.dataset.theme === 'system') paint(system.matches);
+  });
 
   // Between UTC and the browser's own zone. The address says it too, so that it can be handed on.
   const toggleZone = (current) => {
