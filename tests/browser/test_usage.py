@@ -192,15 +192,3 @@ def test_the_theme_is_the_systems_until_one_is_chosen(admin: Visitor) -> None:
     page.emulate_media(color_scheme="light")
     page.emulate_media(color_scheme="dark")
     expect(dark).to_have_count(0)
-
-
-def test_nothing_moves_once_it_is_painted(admin: Visitor) -> None:
-    page = admin.page
-    page.add_init_script("""
-        window.shifts = [];
-        const note = (entry) => shifts.push([entry.value, entry.sources.map((each) => each.node?.outerHTML)]);
-        const all = {type: 'layout-shift', buffered: true};
-        new PerformanceObserver((list) => list.getEntries().forEach(note)).observe(all);
-    """)
-    admin.goto("/ui/usage")
-    assert page.evaluate("window.shifts") == []
