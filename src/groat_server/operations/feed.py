@@ -26,6 +26,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from groat_server.core.feed_rows import ActiveUser, BookedEvent, FeedEvent, FeedFilter, Look
+from groat_server.core.seen import Seen
 from groat_server.errors import GroatError
 from groat_server.sql import Statement
 
@@ -150,7 +151,7 @@ class Feed:
         self._reader: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         # What the looks leave behind.
-        self._seen: dict[tuple[bool, int], datetime] = {}
+        self._seen = Seen()
         self._looked_at: datetime | None = None
         self._looked = 0.0
         self._looks = 0
@@ -284,6 +285,7 @@ class Feed:
     async def _look(self, *, is_first: bool = False) -> None:
         self._looks += 1
         back = _FAR_BACK if self._looks % _LOOKS_FAR == 0 else _BACK
+        since = None if self._looked_at is None else self._looked_at - back
         floor_at, floor_id = self._floor or (None, None)
         async with self._ledger.database.read() as connection:
             # Before the look itself, so that nothing lies between the two. What is quiet has a beginning, too: were the
@@ -291,34 +293,35 @@ class Feed:
             looked_at = self._looked_at or (await _CLOCK.one(connection)).looked_at
             found = await _BOOKED.all(
                 connection,
-                since=None if self._looked_at is None else self._looked_at - back,
+                since=since,
                 floor_at=floor_at,
                 floor_id=floor_id,
-                seen=[id_ for is_act, id_ in self._seen if not is_act],
-                seen_acts=[id_ for is_act, id_ in self._seen if is_act],
+                seen=self._seen.ids(since, acts=False),
+                seen_acts=self._seen.ids(since, acts=True),
                 count_max=_COUNT_MAX,
                 limit=self._look_max,
             )
         self._looked = time.monotonic()
         self._looked_at = looked_at
         if found:
+            # Where the server's clock was set back, the look went further back than `since`.
+            new = [event for event in found if event not in self._seen]
             self._note(found)
             if not is_first:
-                self._tell(found)
+                self._tell(new, found[0].found - len(found))
 
     def _note(self, found: Sequence[BookedEvent]) -> None:
         """Remember what was seen as long as a look may find it again."""
         self._looked_at = looked_at = found[0].looked_at
-        self._seen.update((event.key, event.recorded_at) for event in found)
+        self._seen.add(found)
         if found[0].found > len(found):
             # What was passed over now is not looked for again.
             edge = found[0].recorded_at
             charges = [event.id for event in found if event.recorded_at == edge and not event.is_act]
             self._floor = edge, min(charges, default=_ID_MAX)
-        self._seen = {key: at for key, at in self._seen.items() if at > looked_at - _KEPT}
+        self._seen.forget(looked_at - _KEPT)
 
-    def _tell(self, found: Sequence[BookedEvent]) -> None:
-        skipped = found[0].found - len(found)
+    def _tell(self, found: Sequence[FeedEvent], skipped: int) -> None:
         self._number += skipped
         for event in found:
             self._number += 1

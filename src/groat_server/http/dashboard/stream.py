@@ -6,6 +6,7 @@ ledger cannot be read; the browser comes back by itself, and goes on where it wa
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from contextlib import aclosing, suppress
@@ -29,6 +30,8 @@ STREAMS_MAX = 50
 
 RENDERED_MAX = 200
 """Events that are rendered of a batch, the newest; a page shows no more. The others are counted."""
+
+_PIECE = 5
 
 ALIVE_SECONDS = 15.0
 """How often a stream that has nothing to say says so, and asks whether its reader is still allowed to read."""
@@ -98,11 +101,20 @@ async def _messages(
                     asked = time.monotonic()
                     yield ": alive\n\n"
                 if batch is not None:
-                    yield _message(batch, render)
+                    yield await _message(batch, render)
 
 
-def _message(batch: FeedBatch, render: Callable[[Sequence[FeedEvent], int], str]) -> str:
-    """Return a batch's newest events as a message: rendering keeps charges of this process waiting."""
+async def _message(batch: FeedBatch, render: Callable[[Sequence[FeedEvent], int], str]) -> str:
+    """Return a batch's newest events as a message, newest first.
+
+    Rendering keeps charges of this process waiting, so it is done piece by piece, and they are served in between.
+    """
     passed_over = max(0, len(batch.events) - RENDERED_MAX)
-    fragment = _BREAK.split(render(batch.events[passed_over:], batch.skipped + passed_over))
+    events = batch.events[passed_over:]
+    pieces: list[str] = []
+    for end in range(len(events), _PIECE, -_PIECE):
+        pieces.append(render(events[end - _PIECE : end], 0))
+        await asyncio.sleep(0)
+    pieces.append(render(events[: len(events) - _PIECE * len(pieces)], batch.skipped + passed_over))
+    fragment = _BREAK.split("".join(pieces))
     return "".join(f"data: {line}\n" for line in fragment) + f"id: {batch.position}\n\n"
