@@ -41,7 +41,7 @@ stop: ## Stop it
 	@$(BIN)/groat stop
 
 test: setup-dev ## Run the tests, or those that TESTS= names
-	@TMPDIR=$(TEST_DIR) $(BIN)/pytest -n auto --dist loadfile $(TESTS)
+	@TMPDIR=$(TEST_DIR) $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 campaign: setup-dev ## Compare the ledger with its model for hours; goes on where it was stopped
 	@$(BIN)/python -m tests.campaign

@@ -28,7 +28,7 @@ PAGES = [
     "/ui/audit",
 ]
 
-_SLOW_LINE = {"offline": False, "latency": 0, "downloadThroughput": 12_000, "uploadThroughput": -1}
+_SLOW_LINE = {"offline": False, "latency": 0, "downloadThroughput": 30_000, "uploadThroughput": -1}
 
 _NOTE_SHIFTS = """
 window.shifts = [];
